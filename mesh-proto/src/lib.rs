@@ -1,0 +1,4 @@
+//! Everett's protocol machines, without input or output of their own.
+
+pub mod id;
+pub mod time;

@@ -1,0 +1,182 @@
+//! What goes into a replica and what comes out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Adoption, Group};
+use crate::crdt::DeadlineMs;
+use crate::id::{Dot, NodeId, ReplicaId, Space};
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// A client of this host wants these changes: one commit, one group, whole or not at all everywhere.
+    Local {
+        /// The namespace.
+        space: Space,
+        /// In order; each sees what those before it did.
+        edits: Vec<Edit>,
+    },
+    /// A peer sent a group, pushed or pulled.
+    Remote {
+        /// The peer, which is not necessarily the author.
+        from: NodeId,
+        /// The payload as its author encoded it.
+        payload: Bytes,
+    },
+    /// A repair session has brought all that it set out to bring.
+    Adopt {
+        /// The session's other side.
+        from: NodeId,
+        /// What it brought.
+        adoption: Adoption,
+    },
+}
+
+/// A change that a client wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Edit {
+    /// The key holds this value.
+    Set {
+        /// The client's key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+        /// What becomes of the key's deadline.
+        expiry: Expiry,
+    },
+    /// The key is gone.
+    Delete {
+        /// The client's key.
+        key: Bytes,
+    },
+    /// The key's number grows by this much.
+    Add {
+        /// The client's key.
+        key: Bytes,
+        /// May be negative.
+        by: i64,
+    },
+    /// The key, if it is visible, has this deadline.
+    Expire {
+        /// The client's key.
+        key: Bytes,
+        /// Absolute; [`NEVER_MS`](crate::crdt::NEVER_MS) persists it.
+        deadline_ms: DeadlineMs,
+    },
+    /// Every key of the namespace is gone.
+    Flush,
+}
+
+/// What a SET does to its key's deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expiry {
+    /// There is none afterwards.
+    Clear,
+    /// It stays as it is.
+    Keep,
+    /// It is this one.
+    At(DeadlineMs),
+}
+
+/// What one commit is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Payload {
+    /// A group, own or remote.
+    Group(Group),
+    /// What a repair session brought.
+    Adoption(Adoption),
+    /// The clock may use stamps up to here.
+    Clock {
+        /// The new high-water mark.
+        mark_ms: u64,
+    },
+}
+
+/// What may be said once a commit is durable.
+pub type Outputs = Vec<Output>;
+
+/// One thing to say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// A group of our own, for every peer.
+    Push {
+        /// Its namespace.
+        space: Space,
+        /// The bytes of its log record.
+        payload: Bytes,
+    },
+    /// The own durable vector has reached these dots: to acknowledge.
+    Applied {
+        /// The namespace.
+        space: Space,
+        /// The entries raised.
+        dots: Vec<Dot>,
+    },
+}
+
+/// One thing to ask or tell at once; it reveals no write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// Ask this peer for what our vector lacks: it sent a group whose dependencies are missing here.
+    Pull {
+        /// The peer.
+        to: NodeId,
+        /// The namespace.
+        space: Space,
+    },
+    /// A peer sent bytes that are no group: it broke the protocol.
+    Broke {
+        /// The peer.
+        from: NodeId,
+    },
+    /// Something that an operator should know.
+    Alarm(Alarm),
+}
+
+/// Something that an operator should know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Alarm {
+    /// Stamps of this author lie further ahead of our physical clock than allowed.
+    Skew {
+        /// The author.
+        author: ReplicaId,
+        /// How far.
+        ahead: Duration,
+    },
+    /// A peer holds more of my living id than I do: this machine was rolled back with its memory.
+    Fork {
+        /// The peer.
+        from: NodeId,
+        /// The first dot that I never wrote.
+        dot: Dot,
+    },
+    /// Two states of one row have the same dots and different bytes.
+    Divergence {
+        /// The namespace.
+        space: Space,
+        /// The client's key.
+        key: Bytes,
+    },
+}
+
+/// Why a replica wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Timer {
+    /// A group has waited long enough for its dependencies.
+    Pull,
+    /// Own dead counter entries are to be dropped.
+    DropDead,
+}
+
+impl Input {
+    /// A short name for logs and histograms.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Local { .. } => "local",
+            Self::Remote { .. } => "remote",
+            Self::Adopt { .. } => "adopt",
+        }
+    }
+}

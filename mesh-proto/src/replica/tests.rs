@@ -1,0 +1,240 @@
+//! Two or three replicas in memory, with pushes delivered by hand.
+
+use super::*;
+use crate::crdt::{NEVER_MS, Value};
+use crate::id::NodeId;
+use crate::log::{Log, Medium};
+use crate::testing::{MemoryRows, now_at};
+
+struct Sink;
+
+impl Medium for Sink {
+    type Error = std::convert::Infallible;
+
+    fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+struct Site {
+    replica: Replica,
+    rows: MemoryRows,
+    log: Log<Sink>,
+    records: Vec<Record>,
+    pushed: Vec<bytes::Bytes>,
+}
+
+fn space() -> Space {
+    Space::numbered(0)
+}
+
+impl Site {
+    fn new(number: u8) -> Self {
+        let config = Config {
+            id: ReplicaId([number; 16]),
+            placer: Placer::new(&[7; 32]),
+            max_skew: Duration::from_millis(500),
+            gate_bytes_max: 1 << 20,
+        };
+        let replica = Replica::resume(config, Settled::default());
+        Self {
+            replica,
+            rows: MemoryRows::default(),
+            log: Log::resume(Sink, Commit(0)),
+            records: vec![],
+            pushed: vec![],
+        }
+    }
+
+    fn input(&mut self, ms: u64, input: Input) {
+        let Ok(()) = self.replica.handle_input(now_at(ms), &mut self.rows, input);
+        while let Some((record, held)) = self.replica.seal() {
+            let Ok(Some(durable)) = self.log.commit(std::slice::from_ref(&record)) else { panic!("memory commits") };
+            self.records.push(record);
+            for output in held.release(durable).expect("its commit was just made durable") {
+                match output {
+                    Output::Push { payload, .. } => self.pushed.push(payload),
+                    Output::Applied { .. } => {}
+                }
+            }
+        }
+    }
+
+    fn edit(&mut self, ms: u64, edits: impl IntoIterator<Item = Edit>) {
+        self.input(ms, Input::Local { space: space(), edits: edits.into_iter().collect() });
+    }
+
+    fn hears(&mut self, ms: u64, from: &Self) {
+        for payload in &from.pushed {
+            self.input(ms, Input::Remote { from: NodeId([0; 16]), payload: payload.clone() });
+        }
+    }
+
+    fn get(&self, ms: u64, key: &str) -> Option<String> {
+        let Ok(view) = self.replica.view(now_at(ms), &self.rows, &space(), key.as_bytes());
+        view.value.map(|value| String::from_utf8_lossy(&value.to_bytes()).into_owned())
+    }
+}
+
+fn set(key: &str, value: &str) -> Edit {
+    Edit::Set { key: key.to_owned().into(), value: value.to_owned().into(), expiry: Expiry::Clear }
+}
+
+fn add(key: &str, by: i64) -> Edit {
+    Edit::Add { key: key.to_owned().into(), by }
+}
+
+fn delete(key: &str) -> Edit {
+    Edit::Delete { key: key.to_owned().into() }
+}
+
+fn exchange(ms: u64, a: &mut Site, b: &mut Site) {
+    a.hears(ms, b);
+    b.hears(ms, a);
+    assert_eq!(a.rows.content(&space()), b.rows.content(&space()));
+    assert_eq!(a.replica.vector(&space()), b.replica.vector(&space()));
+}
+
+#[test]
+fn a_set_and_a_concurrent_increment_both_count() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    a.edit(1, [set("k", "10")]);
+    b.edit(1, [add("k", 1)]);
+    exchange(2, &mut a, &mut b);
+    assert_eq!(a.get(3, "k").as_deref(), Some("11"));
+}
+
+#[test]
+fn increments_that_a_set_saw_are_gone_and_others_stay() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    a.edit(1, [set("k", "0")]);
+    exchange(2, &mut a, &mut b);
+    (0..5).for_each(|_| a.edit(3, [add("k", 1)]));
+    b.edit(4, [set("k", "100")]);
+    exchange(5, &mut a, &mut b);
+    assert_eq!(a.get(6, "k").as_deref(), Some("105"));
+}
+
+#[test]
+fn a_delete_takes_back_only_what_it_saw() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    (0..3).for_each(|_| a.edit(1, [add("k", 1)]));
+    exchange(2, &mut a, &mut b);
+    b.edit(3, [delete("k")]);
+    (0..2).for_each(|_| a.edit(3, [add("k", 1)]));
+    exchange(4, &mut a, &mut b);
+    assert_eq!(b.get(5, "k").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_group_waits_for_what_it_depends_on() {
+    let (mut a, mut b, mut c) = (Site::new(1), Site::new(2), Site::new(3));
+    a.edit(1, [set("cause", "1")]);
+    b.hears(2, &a);
+    b.edit(3, [set("effect", "2")]);
+    c.hears(4, &b);
+    assert_eq!(c.get(5, "effect"), None);
+    assert_eq!(c.replica.gate().groups, 1);
+    c.hears(6, &a);
+    assert_eq!(c.get(7, "effect").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_group_that_waits_too_long_is_pulled_from_its_sender() {
+    let (mut a, mut b, mut c) = (Site::new(1), Site::new(2), Site::new(3));
+    a.edit(1, [set("cause", "1")]);
+    b.hears(2, &a);
+    b.edit(3, [set("effect", "2")]);
+    c.hears(4, &b);
+    let deadline = c.replica.poll_timeout().expect("a waiting group has a deadline");
+    assert_eq!(deadline.why, Timer::Pull);
+    let Ok(()) = c.replica.handle_timeout(now_at(10_000), &mut c.rows);
+    assert_eq!(c.replica.poll_signal(), Some(Signal::Pull { to: NodeId([0; 16]), space: space() }));
+}
+
+#[test]
+fn a_flush_removes_what_it_saw_and_nothing_else() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    a.edit(1, [set("seen", "1"), add("counter", 3)]);
+    exchange(2, &mut a, &mut b);
+    b.edit(3, [set("unseen", "1"), add("counter", 2)]);
+    a.edit(3, [Edit::Flush]);
+    exchange(4, &mut a, &mut b);
+    assert_eq!((a.get(5, "seen"), a.get(5, "counter"), a.get(5, "unseen")), (None, Some("2".into()), Some("1".into())));
+}
+
+#[test]
+fn what_has_expired_never_comes_back() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    let deadline_ms = now_at(100).wall_ms;
+    a.edit(1, [add("k", 5)]);
+    a.edit(2, [Edit::Expire { key: "k".into(), deadline_ms }]);
+    exchange(3, &mut a, &mut b);
+    assert_eq!(b.get(99, "k").as_deref(), Some("5"));
+    assert_eq!(b.get(100, "k"), None);
+    b.edit(101, [add("k", 1)]);
+    exchange(102, &mut a, &mut b);
+    assert_eq!(a.get(103, "k").as_deref(), Some("1"));
+    a.edit(104, [Edit::Expire { key: "k".into(), deadline_ms: NEVER_MS }]);
+    assert_eq!(a.get(105, "k").as_deref(), Some("1"));
+}
+
+#[test]
+fn an_element_written_under_a_deadline_dies_with_it() {
+    let mut a = Site::new(1);
+    let deadline_ms = now_at(100).wall_ms;
+    a.edit(1, [Edit::Set { key: "k".into(), value: "v".into(), expiry: Expiry::At(deadline_ms) }]);
+    a.edit(2, [Edit::Set { key: "k".into(), value: "w".into(), expiry: Expiry::Keep }]);
+    assert_eq!((a.get(99, "k").as_deref(), a.get(100, "k")), (Some("w"), None));
+    a.edit(101, [set("k", "x")]);
+    assert_eq!(a.get(10_000, "k").as_deref(), Some("x"));
+}
+
+#[test]
+fn own_entries_that_another_reset_are_dropped_everywhere() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    a.edit(1, [add("k", 1)]);
+    exchange(2, &mut a, &mut b);
+    b.edit(3, [delete("k")]);
+    exchange(4, &mut a, &mut b);
+    assert_eq!(a.rows.content(&space()).len(), 1);
+    let Ok(()) = a.replica.handle_timeout(now_at(5_000), &mut a.rows);
+    a.edit(5_001, []);
+    exchange(5_002, &mut a, &mut b);
+    assert!(b.rows.content(&space()).is_empty());
+}
+
+#[test]
+fn a_replay_of_the_records_gives_the_same_rows_and_vector() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    a.edit(1, [set("x", "1"), add("y", 2)]);
+    b.edit(1, [set("x", "2"), set("z", "3")]);
+    exchange(2, &mut a, &mut b);
+    a.edit(3, [Edit::Flush]);
+    a.edit(4, [add("y", 1)]);
+    let mut again = Site::new(9);
+    for record in &a.records {
+        let payload = wire::decode_payload(&record.payload).expect("a sealed payload decodes");
+        let Ok(()) = again.replica.replay(&mut again.rows, record.commit, payload);
+    }
+    assert_eq!(again.rows.content(&space()), a.rows.content(&space()));
+    assert_eq!(again.replica.settled(), a.replica.settled());
+    assert_eq!(a.replica.view(now_at(5), &a.rows, &space(), b"y").map(|view| view.value), Ok(Some(Value::Integer(1))));
+}
+
+#[test]
+fn more_of_my_living_id_than_i_wrote_is_a_fork() {
+    let (mut a, mut twin) = (Site::new(1), Site::new(1));
+    twin.edit(1, [set("k", "v")]);
+    a.hears(2, &twin);
+    let dot = Dot { replica: a.replica.id(), seq: 1 };
+    assert_eq!(a.replica.poll_signal(), Some(Signal::Alarm(Alarm::Fork { from: NodeId([0; 16]), dot })));
+    assert_eq!(a.get(3, "k"), None);
+}
+
+#[test]
+fn bytes_that_are_no_group_are_the_peers_fault() {
+    let mut a = Site::new(1);
+    a.input(1, Input::Remote { from: NodeId([4; 16]), payload: bytes::Bytes::from_static(b"\x01nonsense") });
+    assert_eq!(a.replica.poll_signal(), Some(Signal::Broke { from: NodeId([4; 16]) }));
+}

@@ -1,0 +1,90 @@
+//! Reading a key: what clients see of its rows at a moment.
+
+use std::borrow::Cow;
+
+use super::Replica;
+use crate::crdt::{DeadlineMs, NEVER_MS, Register, Scalar, Sibling, Value, is_visible};
+use crate::id::Space;
+use crate::log::Commit;
+use crate::rows::{Kind, Row, RowKey, Rows};
+use crate::time::Now;
+
+/// A key as a client sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// The value; `None` if the key does not exist (any more).
+    pub value: Option<Value>,
+    /// When it expires; `None` if never.
+    pub deadline_ms: Option<DeadlineMs>,
+    /// The greatest local commit that this view reflects: a reply made of it waits until that is durable.
+    pub at: Commit,
+}
+
+/// The rows of one key, and which parts of them can be seen.
+pub(super) struct KeyState {
+    pub(super) scalar: Scalar,
+    pub(super) register: Register,
+    pub(super) at: Commit,
+    now_ms: u64,
+}
+
+impl KeyState {
+    /// Whether an element with this deadline of its own can be seen.
+    pub(super) fn sees(&self, deadline_ms: DeadlineMs) -> bool {
+        is_visible(self.now_ms, self.register.deadline_ms(), deadline_ms)
+    }
+
+    /// The value; `None` if nothing is visible.
+    pub(super) fn value(&self) -> Option<Value> {
+        self.scalar.value(|deadline_ms| self.sees(deadline_ms))
+    }
+
+    /// The deadline that a new element inherits: the register's, else the latest among the visible elements.
+    pub(super) fn deadline_ms(&self) -> DeadlineMs {
+        let latest = || self.scalar.latest_deadline_ms(|deadline_ms| self.sees(deadline_ms));
+        self.register.deadline_ms().or_else(latest).unwrap_or(NEVER_MS)
+    }
+}
+
+impl Replica {
+    /// What a client sees of `key`.
+    pub fn view<R: Rows>(&self, now: Now, rows: &R, space: &Space, key: &[u8]) -> Result<View, R::Error> {
+        let state = self.key_state(now, rows, space, key)?;
+        let value = state.value();
+        let deadline_ms = Some(state.deadline_ms()).filter(|&ms| ms != NEVER_MS && value.is_some());
+        Ok(View { value, deadline_ms, at: state.at })
+    }
+
+    /// The concurrent values of `key` that can be seen, the winner first.
+    pub fn siblings<R: Rows>(&self, now: Now, rows: &R, space: &Space, key: &[u8]) -> Result<Vec<Sibling>, R::Error> {
+        let state = self.key_state(now, rows, space, key)?;
+        let visible = state.scalar.siblings().iter().filter(|sibling| state.sees(sibling.deadline_ms));
+        let mut siblings: Vec<_> = visible.cloned().collect();
+        siblings.sort_by_key(|sibling| std::cmp::Reverse((sibling.stamp, sibling.dot)));
+        Ok(siblings)
+    }
+
+    pub(super) fn key_state<R: Rows>(
+        &self,
+        now: Now,
+        rows: &R,
+        space: &Space,
+        key: &[u8],
+    ) -> Result<KeyState, R::Error> {
+        let place = self.config.placer.place(key);
+        let register = rows.row(&RowKey::new(space, place, key, Kind::Expiry))?;
+        let scalar = rows.row(&RowKey::new(space, place, key, Kind::Scalar))?;
+        Ok(KeyState {
+            at: register.at.max(scalar.at).commit,
+            now_ms: self.now_ms(now),
+            register: match register.row.map(Cow::into_owned) {
+                Some(Row::Expiry(register)) => register,
+                Some(Row::Scalar(_)) | None => Register::default(),
+            },
+            scalar: match scalar.row.map(Cow::into_owned) {
+                Some(Row::Scalar(scalar)) => scalar,
+                Some(Row::Expiry(_)) | None => Scalar::default(),
+            },
+        })
+    }
+}

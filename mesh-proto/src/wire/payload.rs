@@ -1,0 +1,256 @@
+//! What a log record holds, and what travels of it: groups, adoptions and clock marks.
+//!
+//! A payload is a format byte and postcard. Inside a payload replica ids are numbered by a table of their own, so that a
+//! dot costs two to four bytes and the payload needs no context: the bytes that the log holds are the bytes that every
+//! peer gets. Decoders never allocate beyond the bytes they were given.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::row::{decode_row, encode_row};
+use super::{Malformed, Writer};
+use crate::clock::Stamp;
+use crate::crdt::{DeadlineMs, Seen};
+use crate::id::{Dot, ReplicaId, Space};
+use crate::replica::{Adoption, Effect, Group, Observed, Op, Payload};
+use crate::rows::RowKey;
+use crate::vector::Vector;
+
+/// The version of everything below; the first byte of each payload.
+pub const PAYLOAD_FORMAT: u8 = 1;
+
+/// A dot with its replica id as an index into the payload's table.
+type Short = (u32, u64);
+
+#[derive(Serialize, Deserialize)]
+enum Stored {
+    Group(StoredGroup),
+    Adoption(StoredAdoption),
+    Clock { mark_ms: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredGroup {
+    space: Space,
+    /// Index 0 is the author.
+    ids: Vec<ReplicaId>,
+    first: u64,
+    stamp: Stamp,
+    deps: Vec<Short>,
+    ops: Vec<StoredOp>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredOp {
+    Set { key: Bytes, siblings: Vec<Short>, entries: Vec<StoredSeen>, value: Bytes, deadline_ms: Option<DeadlineMs> },
+    Reset { key: Bytes, siblings: Vec<Short>, entries: Vec<StoredSeen> },
+    Raise { key: Bytes, generation: u64, up: u128, down: u128, deadline_ms: Option<DeadlineMs> },
+    Drop { key: Bytes, presence: Short },
+    Expire { key: Bytes, removed: Vec<Short>, deadline_ms: Option<DeadlineMs> },
+    Unexpire { key: Bytes, removed: Vec<Short> },
+    Cut { context: Vec<Short>, resets: Vec<(Bytes, Vec<StoredSeen>)> },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSeen {
+    presence: Short,
+    /// Counted from the generation on: small where the raise is recent.
+    seq: u64,
+    up: u128,
+    down: u128,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredAdoption {
+    space: Space,
+    vector: Vector,
+    rows: Vec<(RowKey, Option<Bytes>)>,
+}
+
+/// Encodes a payload.
+pub fn encode_payload(payload: &Payload) -> Bytes {
+    let stored = match payload {
+        Payload::Group(group) => Stored::Group(shorten(group)),
+        Payload::Adoption(adoption) => Stored::Adoption(StoredAdoption {
+            space: adoption.space.clone(),
+            vector: adoption.vector.clone(),
+            rows: adoption.rows.iter().map(|(key, row)| (key.clone(), row.as_ref().map(encode_row))).collect(),
+        }),
+        Payload::Clock { mark_ms } => Stored::Clock { mark_ms: *mark_ms },
+    };
+    Writer::versioned(PAYLOAD_FORMAT).value(&stored)
+}
+
+/// Decodes a payload; refuses what no encoder wrote.
+pub fn decode_payload(bytes: &[u8]) -> Result<Payload, Malformed> {
+    Ok(match super::versioned(PAYLOAD_FORMAT, bytes)? {
+        Stored::Group(group) => Payload::Group(lengthen(group)?),
+        Stored::Adoption(StoredAdoption { space, vector, rows }) => {
+            let row = |(key, row): (RowKey, Option<Bytes>)| {
+                let key =
+                    RowKey::from_bytes(key.as_bytes().clone()).filter(|key| key.is_in(&space)).ok_or(Malformed)?;
+                let row = row.map(|bytes| decode_row(key.kind(), &bytes)).transpose()?;
+                Ok((key, row))
+            };
+            let rows = rows.into_iter().map(row).collect::<Result<_, Malformed>>()?;
+            Payload::Adoption(Adoption { space, vector, rows })
+        }
+        Stored::Clock { mark_ms } => Payload::Clock { mark_ms },
+    })
+}
+
+/// The replica ids of one payload, numbered as they come up.
+struct Table {
+    ids: Vec<ReplicaId>,
+    numbers: BTreeMap<ReplicaId, u32>,
+}
+
+impl Table {
+    fn new(author: ReplicaId) -> Self {
+        Self { ids: vec![author], numbers: [(author, 0)].into() }
+    }
+
+    fn dot(&mut self, dot: Dot) -> Short {
+        let next = u32::try_from(self.ids.len()).expect("a payload names fewer than 2^32 replicas");
+        let number = *self.numbers.entry(dot.replica).or_insert(next);
+        if number == next {
+            self.ids.push(dot.replica);
+        }
+        (number, dot.seq)
+    }
+
+    fn dots(&mut self, dots: impl IntoIterator<Item = Dot>) -> Vec<Short> {
+        dots.into_iter().map(|dot| self.dot(dot)).collect()
+    }
+
+    fn seen(&mut self, seen: &[Seen]) -> Vec<StoredSeen> {
+        let one = |seen: &Seen| StoredSeen {
+            presence: self.dot(seen.presence),
+            seq: seen.seq.wrapping_sub(seen.presence.seq),
+            up: seen.up,
+            down: seen.down,
+        };
+        seen.iter().map(one).collect()
+    }
+
+    fn op(&mut self, op: &Op) -> StoredOp {
+        match op {
+            Op::Key { key, effect } => self.effect(key.clone(), effect),
+            Op::Cut { context, resets } => StoredOp::Cut {
+                context: self.dots(context.dots()),
+                resets: resets.iter().map(|(key, seen)| (key.clone(), self.seen(seen))).collect(),
+            },
+        }
+    }
+
+    fn effect(&mut self, key: Bytes, effect: &Effect) -> StoredOp {
+        match effect {
+            Effect::Set { seen, value, deadline_ms } => StoredOp::Set {
+                key,
+                siblings: self.dots(seen.siblings.iter().copied()),
+                entries: self.seen(&seen.entries),
+                value: value.clone(),
+                deadline_ms: finite(*deadline_ms),
+            },
+            Effect::Reset { seen } => StoredOp::Reset {
+                key,
+                siblings: self.dots(seen.siblings.iter().copied()),
+                entries: self.seen(&seen.entries),
+            },
+            &Effect::Raise { generation, up, down, deadline_ms } => {
+                StoredOp::Raise { key, generation, up, down, deadline_ms: finite(deadline_ms) }
+            }
+            Effect::Drop { presence } => StoredOp::Drop { key, presence: self.dot(*presence) },
+            Effect::Expire { removed, deadline_ms } => {
+                StoredOp::Expire { key, removed: self.dots(removed.iter().copied()), deadline_ms: finite(*deadline_ms) }
+            }
+            Effect::Unexpire { removed } => StoredOp::Unexpire { key, removed: self.dots(removed.iter().copied()) },
+        }
+    }
+}
+
+fn shorten(group: &Group) -> StoredGroup {
+    let mut table = Table::new(group.author);
+    let deps = table.dots(group.deps.iter().copied());
+    let ops = group.ops.iter().map(|op| table.op(op)).collect();
+    StoredGroup { space: group.space.clone(), ids: table.ids, first: group.first, stamp: group.stamp, deps, ops }
+}
+
+/// The ids of a payload that is being decoded.
+struct Ids(Vec<ReplicaId>);
+
+impl Ids {
+    fn dot(&self, (number, seq): Short) -> Result<Dot, Malformed> {
+        let replica = usize::try_from(number).ok().and_then(|index| self.0.get(index)).ok_or(Malformed)?;
+        Ok(Dot { replica: *replica, seq })
+    }
+
+    fn dots(&self, dots: Vec<Short>) -> Result<Vec<Dot>, Malformed> {
+        dots.into_iter().map(|dot| self.dot(dot)).collect()
+    }
+
+    fn seen(&self, seen: Vec<StoredSeen>) -> Result<Vec<Seen>, Malformed> {
+        let one = |StoredSeen { presence, seq, up, down }| {
+            let presence = self.dot(presence)?;
+            Ok(Seen { presence, seq: seq.wrapping_add(presence.seq), up, down })
+        };
+        seen.into_iter().map(one).collect()
+    }
+
+    fn observed(&self, siblings: Vec<Short>, entries: Vec<StoredSeen>) -> Result<Observed, Malformed> {
+        Ok(Observed { siblings: self.dots(siblings)?, entries: self.seen(entries)? })
+    }
+
+    fn op(&self, op: StoredOp) -> Result<Op, Malformed> {
+        let (key, effect) = match op {
+            StoredOp::Set { key, siblings, entries, value, deadline_ms } => {
+                let seen = self.observed(siblings, entries)?;
+                (key, Effect::Set { seen, value, deadline_ms: infinite(deadline_ms) })
+            }
+            StoredOp::Reset { key, siblings, entries } => {
+                (key, Effect::Reset { seen: self.observed(siblings, entries)? })
+            }
+            StoredOp::Raise { key, generation, up, down, deadline_ms } => {
+                (key, Effect::Raise { generation, up, down, deadline_ms: infinite(deadline_ms) })
+            }
+            StoredOp::Drop { key, presence } => (key, Effect::Drop { presence: self.dot(presence)? }),
+            StoredOp::Expire { key, removed, deadline_ms } => {
+                (key, Effect::Expire { removed: self.dots(removed)?, deadline_ms: infinite(deadline_ms) })
+            }
+            StoredOp::Unexpire { key, removed } => (key, Effect::Unexpire { removed: self.dots(removed)? }),
+            StoredOp::Cut { context, resets } => {
+                let context = self.dots(context)?.into_iter().collect();
+                let resets = resets.into_iter().map(|(key, seen)| Ok((key, self.seen(seen)?)));
+                return Ok(Op::Cut { context, resets: resets.collect::<Result<_, Malformed>>()? });
+            }
+        };
+        Ok(Op::Key { key, effect })
+    }
+}
+
+fn lengthen(stored: StoredGroup) -> Result<Group, Malformed> {
+    let ids = Ids(stored.ids);
+    let author = *ids.0.first().ok_or(Malformed)?;
+    let last = stored.first.checked_add(stored.ops.len() as u64).ok_or(Malformed)?;
+    if stored.first == 0 || stored.ops.is_empty() || last == u64::MAX {
+        return Err(Malformed);
+    }
+    Ok(Group {
+        space: stored.space,
+        author,
+        first: stored.first,
+        stamp: stored.stamp,
+        deps: ids.dots(stored.deps)?,
+        ops: stored.ops.into_iter().map(|op| ids.op(op)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn finite(deadline_ms: DeadlineMs) -> Option<DeadlineMs> {
+    (deadline_ms != crate::crdt::NEVER_MS).then_some(deadline_ms)
+}
+
+fn infinite(deadline_ms: Option<DeadlineMs>) -> DeadlineMs {
+    deadline_ms.unwrap_or(crate::crdt::NEVER_MS)
+}

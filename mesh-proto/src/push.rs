@@ -1,0 +1,383 @@
+//! `Push` knows what each peer has, and sees that it gets the rest: fresh ops at once, missed ones from the log.
+//!
+//! A peer is *live* (it gets every own group as soon as that is durable) or *behind* (it is being read to from the log, at
+//! the pace at which it takes). A fresh link is behind; a live peer that does not keep up is cut to behind by the net, so
+//! it costs the others nothing. The step from behind to live loses nothing: what became durable while the last piece was
+//! being read is sent from a short memory of recent pushes, or read once more.
+//!
+//! One hop, no echo: an author sends to all it can reach. On a new link each side first sends what *it* wrote; what is
+//! then still missing for a while, because its author is unreachable, is asked of whoever has it. What lies below a
+//! peer's log is for range repair ([`Output::BelowLog`] tells the peer so).
+//!
+//! It deliberately knows no rows, no sockets and no files: it speaks of commits and payloads.
+
+mod peer;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::id::{Dot, NodeId, ReplicaId, Space};
+use crate::log::Commit;
+use crate::time::{Deadline, Instant};
+use crate::vector::Vector;
+
+use peer::Peer;
+
+/// How many bytes of recent own groups are remembered for the step from behind to live.
+const RECENT_BYTES_MAX: usize = 4 << 20;
+
+/// How often what peers have is compared with what is here: what has been missing for a whole period is asked for.
+const ASK_PERIOD: Duration = Duration::from_secs(1);
+
+/// Vectors by namespace.
+pub type Vectors = BTreeMap<Space, Vector>;
+
+/// Whose ops a reading of the log sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    /// Those written by this node, in any of its lives.
+    Own,
+    /// Everybody's.
+    All,
+}
+
+/// A piece of the log that the shell is to read for a peer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reading {
+    /// For whom.
+    pub peer: NodeId,
+    /// Ties the answer to the question: an answer to an older question is void.
+    pub ticket: u64,
+    /// Only commits after this one.
+    pub after: Commit,
+    /// Only ops that these do not cover.
+    pub has: Vectors,
+    /// Only these authors' ops.
+    pub whose: Whose,
+}
+
+/// What a reading found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// For whom.
+    pub peer: NodeId,
+    /// The question's ticket.
+    pub ticket: u64,
+    /// The groups, as their records hold them, in the order of commits.
+    pub groups: Vec<Bytes>,
+    /// Everything up to this commit was looked at.
+    pub upto: Commit,
+    /// Namespaces in which the log does not reach down to what the peer has.
+    pub below: Vec<Space>,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// A link is up; the peer said what it has applied.
+    Up {
+        /// Who.
+        peer: NodeId,
+        /// Its living replica id.
+        life: ReplicaId,
+        /// What it has.
+        has: Vectors,
+    },
+    /// The link is gone.
+    Down {
+        /// Whose.
+        peer: NodeId,
+    },
+    /// The peer did not keep up; what was queued for it is dropped.
+    Behind {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A peer that is behind has taken all that was sent to it.
+    Drained {
+        /// Who.
+        peer: NodeId,
+    },
+    /// The peer holds this durably.
+    Acked {
+        /// Who.
+        peer: NodeId,
+        /// The namespace.
+        space: Space,
+        /// At least these entries.
+        vector: Vector,
+    },
+    /// The peer told what it has, without asking.
+    Has {
+        /// Who.
+        peer: NodeId,
+        /// The namespace.
+        space: Space,
+        /// What it has applied.
+        vector: Vector,
+    },
+    /// The peer asks for whatever is here beyond what it has.
+    Asked {
+        /// Who.
+        peer: NodeId,
+        /// The namespace.
+        space: Space,
+        /// What it has applied.
+        vector: Vector,
+    },
+    /// Commits up to here are durable; these own groups are among them, and these entries were applied of others.
+    Durable {
+        /// The last durable commit.
+        upto: Commit,
+        /// Own groups, by commit.
+        pushes: Vec<(Commit, Bytes)>,
+        /// Entries by which the durable vector rose.
+        applied: Vec<(Space, Dot)>,
+    },
+    /// The shell has read a piece of the log.
+    Read(Piece),
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Send these groups to every live peer.
+    Broadcast {
+        /// In order.
+        groups: Vec<Bytes>,
+    },
+    /// Send these groups to one peer.
+    Send {
+        /// To whom.
+        peer: NodeId,
+        /// In order.
+        groups: Vec<Bytes>,
+    },
+    /// Tell an author that its writes are durable here.
+    Ack {
+        /// To whom.
+        peer: NodeId,
+        /// The namespace.
+        space: Space,
+        /// The entries that concern it.
+        vector: Vector,
+    },
+    /// The peer has caught up: it takes part in broadcasts from the next one on.
+    Resume {
+        /// Who.
+        peer: NodeId,
+    },
+    /// Read the log for a peer.
+    Read(Reading),
+    /// Ask a peer for what it has beyond what is here.
+    Ask {
+        /// Whom.
+        peer: NodeId,
+        /// The namespace.
+        space: Space,
+    },
+    /// Tell a peer that the log does not reach down to what it has.
+    BelowLog {
+        /// Whom.
+        peer: NodeId,
+        /// The namespace.
+        space: Space,
+    },
+}
+
+/// The state of pushing to all peers.
+#[derive(Debug, Default)]
+pub struct Push {
+    peers: BTreeMap<NodeId, Peer>,
+    recent: VecDeque<(Commit, Bytes)>,
+    recent_bytes: usize,
+    /// Every own group after this commit is in `recent`.
+    recent_after: Commit,
+    durable: Commit,
+    ticket: u64,
+    ask_at: Option<Instant>,
+    outputs: VecDeque<Output>,
+}
+
+impl Push {
+    /// A start: everything up to `durable` was read back from the log.
+    pub fn new(durable: Commit) -> Self {
+        Self { durable, recent_after: durable, ..Self::default() }
+    }
+
+    /// Takes one input.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Up { peer, life, has } => self.up(now, peer, life, has),
+            Input::Down { peer } => drop(self.peers.remove(&peer)),
+            Input::Behind { peer } => self.read_on(peer),
+            Input::Drained { peer } => {
+                if self.peers.get(&peer).is_some_and(Peer::awaits_room) {
+                    self.read_on(peer);
+                }
+            }
+            Input::Acked { peer, space, vector } => self.with(peer, |peer| peer.acked(&space, &vector)),
+            Input::Has { peer, space, vector } => self.with(peer, |peer| peer.has(&space, &vector)),
+            Input::Asked { peer, space, vector } => {
+                self.with(peer, |peer| peer.asked(space, vector));
+                self.read_for_asker(peer);
+            }
+            Input::Durable { upto, pushes, applied } => self.durable(upto, pushes, &applied),
+            Input::Read(piece) => self.piece(piece),
+        }
+    }
+
+    /// Looks for what peers have had for a whole period and this agent still lacks; `mine` is what was applied here.
+    pub fn handle_timeout(&mut self, now: Instant, mine: &Vectors) {
+        if self.ask_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.ask_at = (!self.peers.is_empty()).then_some(now + ASK_PERIOD);
+        let mut asked: Vec<Space> = Vec::new();
+        for (&id, peer) in &mut self.peers {
+            for space in peer.still_ahead_of(mine) {
+                if !asked.contains(&space) {
+                    asked.push(space.clone());
+                    self.outputs.push_back(Output::Ask { peer: id, space });
+                }
+            }
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    pub fn poll_timeout(&self) -> Option<Deadline<&'static str>> {
+        self.ask_at.map(|at| Deadline { at, why: "ask for what peers have had for a while" })
+    }
+
+    /// What a linked peer holds durably in `space`, as far as it has said.
+    pub fn durable_at(&self, peer: NodeId, space: &Space) -> Option<&Vector> {
+        self.peers.get(&peer)?.durable_in(space)
+    }
+
+    /// How many linked peers hold `dot` of `space` durably.
+    pub fn copies(&self, space: &Space, dot: Dot) -> usize {
+        let has = |peer: &&Peer| peer.durable_in(space).is_some_and(|vector| vector.covers(dot));
+        self.peers.values().filter(has).count()
+    }
+
+    /// What a linked peer has applied in `space`, as far as it has said.
+    pub fn known_at(&self, peer: NodeId, space: &Space) -> Option<&Vector> {
+        self.peers.get(&peer)?.known_in(space)
+    }
+
+    /// The linked peers, and whether each is live.
+    pub fn peers(&self) -> impl Iterator<Item = (NodeId, bool)> + '_ {
+        self.peers.iter().map(|(&id, peer)| (id, peer.is_live()))
+    }
+
+    fn up(&mut self, now: Instant, peer: NodeId, life: ReplicaId, has: Vectors) {
+        self.ask_at.get_or_insert(now + ASK_PERIOD);
+        self.peers.insert(peer, Peer::new(life, has));
+        self.read_on(peer);
+    }
+
+    fn with(&mut self, peer: NodeId, change: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            change(peer);
+        }
+    }
+
+    /// The peer is behind and takes more: read on for it.
+    fn read_on(&mut self, id: NodeId) {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.fall_behind(ticket);
+        self.outputs.push_back(Output::Read(peer.reading(id, ticket, Whose::Own)));
+    }
+
+    /// A peer that asked is read to as well, beside what it gets anyway.
+    fn read_for_asker(&mut self, id: NodeId) {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.begin_answer(ticket) {
+            self.outputs.push_back(Output::Read(peer.reading(id, ticket, Whose::All)));
+        }
+    }
+
+    fn durable(&mut self, upto: Commit, pushes: Vec<(Commit, Bytes)>, applied: &[(Space, Dot)]) {
+        self.durable = self.durable.max(upto);
+        let any_live = self.peers.values().any(Peer::is_live);
+        if any_live && !pushes.is_empty() {
+            let groups = pushes.iter().map(|(_, payload)| payload.clone()).collect();
+            self.outputs.push_back(Output::Broadcast { groups });
+        }
+        for (commit, payload) in pushes {
+            self.recent_bytes += payload.len();
+            self.recent.push_back((commit, payload));
+        }
+        while self.recent_bytes > RECENT_BYTES_MAX {
+            let Some((commit, payload)) = self.recent.pop_front() else { break };
+            self.recent_bytes -= payload.len();
+            self.recent_after = commit;
+        }
+        for (&id, peer) in &mut self.peers {
+            for (space, vector) in peer.acks_due(applied) {
+                self.outputs.push_back(Output::Ack { peer: id, space, vector });
+            }
+        }
+    }
+
+    fn piece(&mut self, piece: Piece) {
+        let Piece { peer: id, ticket, groups, upto, below } = piece;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let found = groups.len();
+        if peer.is_answer(ticket) {
+            self.outputs.extend(below.into_iter().map(|space| Output::BelowLog { peer: id, space }));
+            self.send(id, groups);
+            self.answer_on(id, found, upto);
+            return;
+        }
+        if !peer.read_upto(ticket, upto) {
+            return;
+        }
+        self.outputs.extend(below.into_iter().map(|space| Output::BelowLog { peer: id, space }));
+        self.send(id, groups);
+        self.try_resume(id, upto);
+    }
+
+    fn send(&mut self, peer: NodeId, groups: Vec<Bytes>) {
+        if !groups.is_empty() {
+            self.outputs.push_back(Output::Send { peer, groups });
+        }
+    }
+
+    /// Everything up to `upto` was sent: if recent memory holds all that came after, send that and go live.
+    fn try_resume(&mut self, id: NodeId, upto: Commit) {
+        if upto >= self.recent_after || upto >= self.durable {
+            let missed = self.recent.iter().filter(|(commit, _)| *commit > upto);
+            let rest = missed.map(|(_, payload)| payload.clone()).collect();
+            self.send(id, rest);
+            self.with(id, Peer::go_live);
+            self.outputs.push_back(Output::Resume { peer: id });
+        }
+        // Else the net says when the peer has taken this piece, and the next one is read.
+    }
+
+    /// One piece of an answer is on its way; read the next one unless that was all.
+    fn answer_on(&mut self, id: NodeId, found: usize, upto: Commit) {
+        let at_end = found == 0 || upto >= self.durable;
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.continue_answer(ticket, upto, at_end) {
+            self.outputs.push_back(Output::Read(peer.reading(id, ticket, Whose::All)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

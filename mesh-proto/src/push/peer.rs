@@ -1,0 +1,151 @@
+//! What is known of one linked peer: what it has, what it holds durably, how far it was read to.
+
+use std::collections::BTreeSet;
+
+use super::{Reading, Vectors, Whose};
+use crate::id::{Dot, NodeId, ReplicaId, Space};
+use crate::log::Commit;
+use crate::vector::Vector;
+
+/// Whether a peer takes part in broadcasts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    /// It is read to from the log.
+    Behind {
+        /// The reading whose answer is awaited; `None` while the peer takes what was sent.
+        ticket: Option<u64>,
+        /// Own groups up to this commit were sent.
+        upto: Commit,
+    },
+    /// It gets every own group at once.
+    Live,
+}
+
+/// A reading that the peer asked for.
+#[derive(Clone, Debug)]
+struct Answer {
+    ticket: u64,
+    after: Commit,
+}
+
+/// One linked peer.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    life: ReplicaId,
+    mode: Mode,
+    known: Vectors,
+    durable: Vectors,
+    /// What `known` was a period ago.
+    known_before: Vectors,
+    answer: Option<Answer>,
+}
+
+impl Peer {
+    pub(super) fn new(life: ReplicaId, has: Vectors) -> Self {
+        let mode = Mode::Behind { ticket: None, upto: Commit(0) };
+        Self { life, mode, known: has, durable: Vectors::new(), known_before: Vectors::new(), answer: None }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.mode == Mode::Live
+    }
+
+    pub(super) fn go_live(&mut self) {
+        self.mode = Mode::Live;
+    }
+
+    /// Awaits the reading `ticket`, from where the last one ended; a live peer was sent an unknown part of what came
+    /// since it went live, so it is read to from what it is known to have.
+    pub(super) fn fall_behind(&mut self, ticket: u64) {
+        let upto = match self.mode {
+            Mode::Behind { upto, .. } => upto,
+            Mode::Live => Commit(0),
+        };
+        self.mode = Mode::Behind { ticket: Some(ticket), upto };
+    }
+
+    /// Whether it is behind and no reading for it is under way.
+    pub(super) fn awaits_room(&self) -> bool {
+        matches!(self.mode, Mode::Behind { ticket: None, .. })
+    }
+
+    /// The reading `ticket` came as far as `commit`; false if it is not the one awaited.
+    pub(super) fn read_upto(&mut self, answered: u64, commit: Commit) -> bool {
+        match &mut self.mode {
+            Mode::Behind { ticket, upto } if *ticket == Some(answered) => {
+                *ticket = None;
+                *upto = commit.max(*upto);
+                true
+            }
+            Mode::Behind { .. } | Mode::Live => false,
+        }
+    }
+
+    pub(super) fn reading(&self, peer: NodeId, ticket: u64, whose: Whose) -> Reading {
+        let after = match (whose, &self.answer, self.mode) {
+            (Whose::All, Some(answer), _) => answer.after,
+            (Whose::Own, _, Mode::Behind { upto, .. }) => upto,
+            (Whose::All, None, _) | (Whose::Own, _, Mode::Live) => Commit(0),
+        };
+        Reading { peer, ticket, after, has: self.known.clone(), whose }
+    }
+
+    pub(super) fn acked(&mut self, space: &Space, vector: &Vector) {
+        self.durable.entry(space.clone()).or_default().join(vector);
+        self.has(space, vector);
+    }
+
+    pub(super) fn has(&mut self, space: &Space, vector: &Vector) {
+        self.known.entry(space.clone()).or_default().join(vector);
+    }
+
+    /// The peer says exactly what it has: it may be less than it was thought to have.
+    pub(super) fn asked(&mut self, space: Space, vector: Vector) {
+        self.known.insert(space, vector);
+    }
+
+    /// Starts an answer; false if one is under way, which the peer's next question will find ended.
+    pub(super) fn begin_answer(&mut self, ticket: u64) -> bool {
+        if self.answer.is_some() {
+            return false;
+        }
+        self.answer = Some(Answer { ticket, after: Commit(0) });
+        true
+    }
+
+    pub(super) fn is_answer(&self, ticket: u64) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.ticket == ticket)
+    }
+
+    /// Goes on with the answer after `upto`; false if that was all.
+    pub(super) fn continue_answer(&mut self, ticket: u64, upto: Commit, at_end: bool) -> bool {
+        self.answer = (!at_end).then_some(Answer { ticket, after: upto });
+        !at_end
+    }
+
+    pub(super) fn durable_in(&self, space: &Space) -> Option<&Vector> {
+        self.durable.get(space)
+    }
+
+    pub(super) fn known_in(&self, space: &Space) -> Option<&Vector> {
+        self.known.get(space)
+    }
+
+    /// The entries of `applied` that this peer wrote, by namespace: it waits to hear that they are durable.
+    pub(super) fn acks_due(&self, applied: &[(Space, Dot)]) -> Vectors {
+        let mut due = Vectors::new();
+        for (space, dot) in applied.iter().filter(|(_, dot)| dot.replica == self.life) {
+            due.entry(space.clone()).or_default().raise(*dot);
+        }
+        due
+    }
+
+    /// The namespaces in which the peer was ahead of `mine` a period ago and still is.
+    pub(super) fn still_ahead_of(&mut self, mine: &Vectors) -> BTreeSet<Space> {
+        let nothing = Vector::new();
+        let ahead = |(space, vector): &(&Space, &Vector)| !mine.get(*space).unwrap_or(&nothing).includes(vector);
+        let ahead = self.known_before.iter().filter(ahead).map(|(space, _)| space.clone()).collect();
+        self.known_before.clone_from(&self.known);
+        ahead
+    }
+}

@@ -1,0 +1,121 @@
+//! One agent's view of a peer that comes, falls behind, asks and goes.
+
+use super::*;
+
+const PEER: NodeId = NodeId([2; 16]);
+const LIFE: ReplicaId = ReplicaId([2; 16]);
+
+fn space() -> Space {
+    Space::numbered(0)
+}
+
+fn outputs(push: &mut Push) -> Vec<Output> {
+    std::iter::from_fn(|| push.poll_output()).collect()
+}
+
+fn durable(push: &mut Push, commit: u64) {
+    let pushes = vec![(Commit(commit), Bytes::from(commit.to_string()))];
+    push.handle_input(Instant::ZERO, Input::Durable { upto: Commit(commit), pushes, applied: vec![] });
+}
+
+fn up(push: &mut Push) -> Reading {
+    push.handle_input(Instant::ZERO, Input::Up { peer: PEER, life: LIFE, has: Vectors::new() });
+    let [Output::Read(reading)] = &outputs(push)[..] else { panic!("a new peer is read to first") };
+    reading.clone()
+}
+
+fn answer(push: &mut Push, reading: &Reading, upto: u64, groups: &[&'static str]) {
+    let groups = groups.iter().map(|group| Bytes::from_static(group.as_bytes())).collect();
+    let piece = Piece { peer: PEER, ticket: reading.ticket, groups, upto: Commit(upto), below: vec![] };
+    push.handle_input(Instant::ZERO, Input::Read(piece));
+}
+
+#[test]
+fn a_new_peer_is_read_to_and_then_goes_live_without_a_gap() {
+    let mut push = Push::new(Commit(3));
+    let reading = up(&mut push);
+    assert_eq!((reading.whose, reading.after), (Whose::Own, Commit(0)));
+    durable(&mut push, 4);
+    assert_eq!(outputs(&mut push), [], "a peer that is behind gets no broadcast");
+    answer(&mut push, &reading, 3, &["1", "3"]);
+    let expected = [
+        Output::Send { peer: PEER, groups: vec!["1".into(), "3".into()] },
+        Output::Send { peer: PEER, groups: vec!["4".into()] },
+        Output::Resume { peer: PEER },
+    ];
+    assert_eq!(outputs(&mut push), expected);
+    durable(&mut push, 5);
+    assert_eq!(outputs(&mut push), [Output::Broadcast { groups: vec!["5".into()] }]);
+}
+
+#[test]
+fn a_peer_far_behind_is_read_to_piece_by_piece_as_it_takes_them() {
+    let mut push = Push::new(Commit(9));
+    let reading = up(&mut push);
+    answer(&mut push, &reading, 4, &["1"]);
+    assert_eq!(outputs(&mut push), [Output::Send { peer: PEER, groups: vec!["1".into()] }]);
+    push.handle_input(Instant::ZERO, Input::Drained { peer: PEER });
+    let [Output::Read(next)] = &outputs(&mut push)[..] else { panic!("a drained peer is read on to") };
+    assert_eq!(next.after, Commit(4));
+    let next = next.clone();
+    answer(&mut push, &reading, 9, &["void"]);
+    assert_eq!(outputs(&mut push), [], "an answer to an older question is void");
+    answer(&mut push, &next, 9, &[]);
+    assert_eq!(outputs(&mut push), [Output::Resume { peer: PEER }]);
+}
+
+#[test]
+fn what_a_peer_has_had_for_a_period_is_asked_for_once() {
+    let mut push = Push::new(Commit(0));
+    up(&mut push);
+    let dot = Dot { replica: LIFE, seq: 7 };
+    let vector: Vector = [dot].into_iter().collect();
+    push.handle_input(Instant::ZERO, Input::Has { peer: PEER, space: space(), vector: vector.clone() });
+    let at = |periods: u32| Instant::ZERO + ASK_PERIOD * periods;
+    push.handle_timeout(at(1), &Vectors::new());
+    assert_eq!(outputs(&mut push), [], "it may still be on its way");
+    push.handle_timeout(at(2), &Vectors::new());
+    assert_eq!(outputs(&mut push), [Output::Ask { peer: PEER, space: space() }]);
+    push.handle_timeout(at(3), &[(space(), vector)].into());
+    assert_eq!(outputs(&mut push), []);
+}
+
+#[test]
+fn an_asker_gets_everybodys_ops_and_hears_what_only_repair_can_bring() {
+    let mut push = Push::new(Commit(5));
+    let reading = up(&mut push);
+    answer(&mut push, &reading, 5, &[]);
+    outputs(&mut push);
+    push.handle_input(Instant::ZERO, Input::Asked { peer: PEER, space: space(), vector: Vector::new() });
+    let [Output::Read(reading)] = &outputs(&mut push)[..] else { panic!("a question is answered from the log") };
+    assert_eq!(reading.whose, Whose::All);
+    let piece =
+        Piece { peer: PEER, ticket: reading.ticket, groups: vec!["x".into()], upto: Commit(5), below: vec![space()] };
+    push.handle_input(Instant::ZERO, Input::Read(piece));
+    let expected =
+        [Output::BelowLog { peer: PEER, space: space() }, Output::Send { peer: PEER, groups: vec!["x".into()] }];
+    assert_eq!(outputs(&mut push), expected);
+    assert_eq!(push.peers().collect::<Vec<_>>(), [(PEER, true)], "an answer leaves a live peer live");
+}
+
+#[test]
+fn only_the_author_hears_at_once_that_its_write_is_durable_here() {
+    let mut push = Push::new(Commit(0));
+    up(&mut push);
+    let mine = Dot { replica: LIFE, seq: 3 };
+    let other = Dot { replica: ReplicaId([3; 16]), seq: 9 };
+    let applied = vec![(space(), mine), (space(), other)];
+    push.handle_input(Instant::ZERO, Input::Durable { upto: Commit(2), pushes: vec![], applied });
+    let vector = [mine].into_iter().collect();
+    assert_eq!(outputs(&mut push), [Output::Ack { peer: PEER, space: space(), vector }]);
+}
+
+#[test]
+fn copies_count_the_peers_that_hold_a_dot_durably() {
+    let mut push = Push::new(Commit(0));
+    up(&mut push);
+    let dot = Dot { replica: ReplicaId([1; 16]), seq: 2 };
+    assert_eq!(push.copies(&space(), dot), 0);
+    push.handle_input(Instant::ZERO, Input::Acked { peer: PEER, space: space(), vector: [dot].into_iter().collect() });
+    assert_eq!(push.copies(&space(), dot), 1);
+}

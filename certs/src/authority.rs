@@ -43,20 +43,10 @@ impl Authority {
 
     /// Makes the next authority of the same cluster; bundles it issues trust both.
     pub fn successor(&self, options: &CaOptions) -> Result<Self, Error> {
-        Self::make(
-            self.cluster,
-            self.place_key.clone(),
-            options,
-            &self.trusted_pem,
-        )
+        Self::make(self.cluster, self.place_key.clone(), options, &self.trusted_pem)
     }
 
-    fn make(
-        cluster: [u8; 16],
-        place_key: PlaceKey,
-        options: &CaOptions,
-        predecessors: &str,
-    ) -> Result<Self, Error> {
+    fn make(cluster: [u8; 16], place_key: PlaceKey, options: &CaOptions, predecessors: &str) -> Result<Self, Error> {
         let lifetime = Lifetime::new(options.starts_at, options.valid_for)?;
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let certificate = profile::authority_params(&cluster, lifetime)?.self_signed(&key)?;
@@ -75,66 +65,37 @@ impl Authority {
         let ca_path = dir.join(files::CA_CERTIFICATES);
         let key_path = dir.join(files::CA_KEY);
         let trusted = files::read(&ca_path, Secrecy::Public)?;
-        let certificates: Vec<CertificateDer<'static>> =
-            files::sections(&ca_path, &trusted, Item::Certificate)?;
+        let certificates: Vec<CertificateDer<'static>> = files::sections(&ca_path, &trusted, Item::Certificate)?;
         let key = read_key(&key_path)?;
         let spki = key.subject_public_key_info();
         for certificate in certificates {
-            let parsed = x509::parse(&certificate).ok_or_else(|| Error::Malformed {
-                path: ca_path.clone(),
-                what: Item::Certificate,
-            })?;
+            let parsed = x509::parse(&certificate)
+                .ok_or_else(|| Error::Malformed { path: ca_path.clone(), what: Item::Certificate })?;
             if parsed.public_key().raw != spki.as_slice() {
                 continue;
             }
             if !parsed.is_ca() {
                 return Err(Error::NotAuthority { path: ca_path });
             }
-            let cluster = cluster_of_authority(&parsed).map_err(|source| Error::Identity {
-                path: ca_path.clone(),
-                source,
-            })?;
-            let (_, not_after) = x509::validity(&parsed).ok_or_else(|| Error::Malformed {
-                path: ca_path.clone(),
-                what: Item::Certificate,
-            })?;
+            let cluster =
+                cluster_of_authority(&parsed).map_err(|source| Error::Identity { path: ca_path.clone(), source })?;
+            let (_, not_after) = x509::validity(&parsed)
+                .ok_or_else(|| Error::Malformed { path: ca_path.clone(), what: Item::Certificate })?;
             // PEM is ASCII, and the sections above were found in it; comments around them may be anything.
             let trusted_pem = String::from_utf8_lossy(&trusted).into_owned();
             let place_key = files::read_place_key(dir)?;
-            return Ok(Self {
-                cluster,
-                place_key,
-                key,
-                certificate,
-                not_after,
-                trusted_pem,
-            });
+            return Ok(Self { cluster, place_key, key, certificate, not_after, trusted_pem });
         }
-        Err(Error::KeyMismatch {
-            key: key_path,
-            certificate: ca_path,
-        })
+        Err(Error::KeyMismatch { key: key_path, certificate: ca_path })
     }
 
     /// Writes the authority into `dir`; nothing is overwritten without `force`.
     pub fn save(&self, dir: &Path, force: bool) -> Result<(), Error> {
         let key_pem = self.key.serialize_pem();
         let contents = [
-            Content {
-                name: files::CA_KEY,
-                secrecy: Secrecy::Secret,
-                bytes: key_pem.as_bytes(),
-            },
-            Content {
-                name: files::PLACE_KEY,
-                secrecy: Secrecy::Secret,
-                bytes: self.place_key.as_bytes(),
-            },
-            Content {
-                name: files::CA_CERTIFICATES,
-                secrecy: Secrecy::Public,
-                bytes: self.trusted_pem.as_bytes(),
-            },
+            Content { name: files::CA_KEY, secrecy: Secrecy::Secret, bytes: key_pem.as_bytes() },
+            Content { name: files::PLACE_KEY, secrecy: Secrecy::Secret, bytes: self.place_key.as_bytes() },
+            Content { name: files::CA_CERTIFICATES, secrecy: Secrecy::Public, bytes: self.trusted_pem.as_bytes() },
         ];
         files::write_set(dir, &contents, force)
     }
@@ -145,9 +106,7 @@ impl Authority {
         let lifetime = Lifetime::new(profile.starts_at, profile.valid_for)?;
         let not_after = SystemTime::from(lifetime.not_after);
         if not_after > self.not_after {
-            return Err(Error::OutlivesAuthority {
-                until: self.not_after,
-            });
+            return Err(Error::OutlivesAuthority { until: self.not_after });
         }
         let (params, serial) = profile::node_params(&identity, lifetime)?;
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
@@ -191,12 +150,8 @@ impl fmt::Debug for Authority {
 
 fn read_key(path: &Path) -> Result<KeyPair, Error> {
     let text = files::read(path, Secrecy::Secret)?;
-    let der: rustls_pki_types::PrivateKeyDer<'static> =
-        files::first_section(path, &text, Item::PrivateKey)?;
-    KeyPair::try_from(&der).map_err(|_| Error::Malformed {
-        path: path.to_owned(),
-        what: Item::PrivateKey,
-    })
+    let der: rustls_pki_types::PrivateKeyDer<'static> = files::first_section(path, &text, Item::PrivateKey)?;
+    KeyPair::try_from(&der).map_err(|_| Error::Malformed { path: path.to_owned(), what: Item::PrivateKey })
 }
 
 #[cfg(test)]

@@ -38,26 +38,10 @@ impl Bundle {
     /// what it has until it is asked again.
     pub fn save(&self, dir: &Path, force: bool) -> Result<(), Error> {
         let contents = [
-            Content {
-                name: files::PLACE_KEY,
-                secrecy: Secrecy::Secret,
-                bytes: self.place_key.as_bytes(),
-            },
-            Content {
-                name: files::CA_CERTIFICATES,
-                secrecy: Secrecy::Public,
-                bytes: self.trusted_pem.as_bytes(),
-            },
-            Content {
-                name: files::NODE_KEY,
-                secrecy: Secrecy::Secret,
-                bytes: self.key_pem.as_bytes(),
-            },
-            Content {
-                name: files::NODE_CERTIFICATE,
-                secrecy: Secrecy::Public,
-                bytes: self.certificate_pem.as_bytes(),
-            },
+            Content { name: files::PLACE_KEY, secrecy: Secrecy::Secret, bytes: self.place_key.as_bytes() },
+            Content { name: files::CA_CERTIFICATES, secrecy: Secrecy::Public, bytes: self.trusted_pem.as_bytes() },
+            Content { name: files::NODE_KEY, secrecy: Secrecy::Secret, bytes: self.key_pem.as_bytes() },
+            Content { name: files::NODE_CERTIFICATE, secrecy: Secrecy::Public, bytes: self.certificate_pem.as_bytes() },
         ];
         files::write_set(dir, &contents, force)
     }
@@ -102,36 +86,17 @@ impl Loaded {
     pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
         let place_key = files::read_place_key(dir)?;
         let path = dir.join(files::NODE_CERTIFICATE);
-        let chain: Vec<CertificateDer<'static>> = files::sections(
-            &path,
-            &files::read(&path, Secrecy::Public)?,
-            Item::Certificate,
-        )?;
+        let chain: Vec<CertificateDer<'static>> =
+            files::sections(&path, &files::read(&path, Secrecy::Public)?, Item::Certificate)?;
         // `sections` returns at least one.
-        let leaf = chain.first().ok_or(Error::Missing {
-            path: path.clone(),
-            wanted: Item::Certificate,
-        })?;
-        let identity = Identity::from_leaf(leaf).map_err(|source| Error::Identity {
-            path: path.clone(),
-            source,
-        })?;
+        let leaf = chain.first().ok_or(Error::Missing { path: path.clone(), wanted: Item::Certificate })?;
+        let identity = Identity::from_leaf(leaf).map_err(|source| Error::Identity { path: path.clone(), source })?;
         let (not_before, not_after) = x509::parse(leaf)
             .and_then(|certificate| x509::validity(&certificate))
-            .ok_or_else(|| Error::Malformed {
-                path: path.clone(),
-                what: Item::Certificate,
-            })?;
+            .ok_or_else(|| Error::Malformed { path: path.clone(), what: Item::Certificate })?;
         let certified = read_certified(dir, chain)?;
         let trust = Trust::read(dir, identity.cluster)?;
-        let loaded = Self {
-            identity,
-            place_key,
-            certified,
-            not_before,
-            not_after,
-            trust,
-        };
+        let loaded = Self { identity, place_key, certified, not_before, not_after, trust };
         loaded.check_chain(path)?;
         Ok(loaded)
     }
@@ -145,10 +110,7 @@ impl Loaded {
             .without_revocation()
             .and_then(|trust| trust.judge(&self.certified.cert, moment))
             .map(drop)
-            .map_err(|refusal| Error::Untrusted {
-                path,
-                source: refusal.into(),
-            })
+            .map_err(|refusal| Error::Untrusted { path, source: refusal.into() })
     }
 }
 
@@ -159,20 +121,13 @@ fn read_certified(dir: &Path, chain: Vec<CertificateDer<'static>>) -> Result<Cer
     let signer = provider()
         .key_provider
         .load_private_key(key)
-        .map_err(|source| Error::Unusable {
-            path: path.clone(),
-            source,
-        })?;
+        .map_err(|source| Error::Unusable { path: path.clone(), source })?;
     let certified = CertifiedKey::new(chain, signer);
     match certified.keys_match() {
         Ok(()) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(Error::KeyMismatch {
-            key: path,
-            certificate: dir.join(files::NODE_CERTIFICATE),
-        }),
-        Err(source) => Err(Error::Unusable {
-            path: dir.join(files::NODE_CERTIFICATE),
-            source,
-        }),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(Error::KeyMismatch { key: path, certificate: dir.join(files::NODE_CERTIFICATE) })
+        }
+        Err(source) => Err(Error::Unusable { path: dir.join(files::NODE_CERTIFICATE), source }),
     }
 }

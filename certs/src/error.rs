@@ -236,13 +236,10 @@ impl Error {
             Self::Read { .. } => "run as the user that owns the file",
             Self::Write { .. } => "check the directory's owner, its permissions and the free space",
             Self::Exists { .. } => "--force replaces it",
-            Self::Exposed { .. } => {
-                "chmod 600 it, and issue a new one if others could have read it"
+            Self::Exposed { .. } => "chmod 600 it, and issue a new one if others could have read it",
+            Self::Pem { .. } | Self::Missing { .. } | Self::Malformed { .. } | Self::Unusable { .. } => {
+                "copy the file again, or issue the bundle anew"
             }
-            Self::Pem { .. }
-            | Self::Missing { .. }
-            | Self::Malformed { .. }
-            | Self::Unusable { .. } => "copy the file again, or issue the bundle anew",
             Self::TooLarge { .. } => "this is not the file it should be",
             Self::PlaceKeyLength { .. } | Self::PlaceKeyChanged { .. } => {
                 "put back the cluster's place.key; it is the same on every node and never changes"
@@ -253,9 +250,7 @@ impl Error {
                 "copy key and certificate from one bundle; a renewal under way passes by itself"
             }
             Self::Untrusted { source, .. } => untrusted_hint(source),
-            Self::ForeignRevocationList { .. } => {
-                "ca.pem and crl.pem must come from the same authority"
-            }
+            Self::ForeignRevocationList { .. } => "ca.pem and crl.pem must come from the same authority",
             Self::Name { .. } => "use a-z, 0-9 and inner hyphens, 1 to 63 characters",
             Self::NameTaken { .. } => "choose another name; --force moves the node to the new site",
             Self::Register { .. } => "restore the register, or correct that line",
@@ -278,22 +273,15 @@ fn untrusted_hint(source: &rustls::Error) -> &'static str {
     let rustls::Error::InvalidCertificate(reason) = source else {
         return "issue the bundle anew";
     };
-    if matches!(
-        reason,
-        CertificateError::Expired | CertificateError::ExpiredContext { .. }
-    ) {
+    if matches!(reason, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
         "it has expired: issue it anew and put the new files in place, no restart is needed"
-    } else if matches!(
-        reason,
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
-    ) {
+    } else if matches!(reason, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) {
         "it is not valid yet: check this host's clock"
     } else if matches!(reason, CertificateError::Revoked) {
         "it was revoked: issue the node a new one"
     } else if matches!(
         reason,
-        CertificateError::ExpiredRevocationList
-            | CertificateError::ExpiredRevocationListContext { .. }
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. }
     ) {
         "crl.pem is past its next update: sign a new list"
     } else {

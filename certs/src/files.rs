@@ -68,39 +68,26 @@ pub(crate) fn write_set(dir: &Path, contents: &[Content<'_>], force: bool) -> Re
         }
     }
     make_dir(dir)?;
-    contents
-        .iter()
-        .try_for_each(|content| write_one(dir, content, force))
+    contents.iter().try_for_each(|content| write_one(dir, content, force))
 }
 
 /// Makes a directory and those above it, open to the owner alone.
 pub(crate) fn make_dir(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|source| write_error(dir, source))
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| write_error(dir, source))
 }
 
 fn write_one(dir: &Path, content: &Content<'_>, force: bool) -> Result<(), Error> {
     let target = dir.join(content.name);
     let temporary = temporary_beside(dir, content.name)?;
-    let placed = write_synced(&temporary, content).and_then(|()| {
-        if force {
-            fs::rename(&temporary, &target)
-        } else {
-            fs::hard_link(&temporary, &target)
-        }
-    });
+    let placed = write_synced(&temporary, content)
+        .and_then(|()| if force { fs::rename(&temporary, &target) } else { fs::hard_link(&temporary, &target) });
     if !force || placed.is_err() {
         // Best effort: a leftover is as secret as the file it was to become, and its name is never read.
         drop(fs::remove_file(&temporary));
     }
     match placed {
         Ok(()) => sync_dir(dir),
-        Err(error) if !force && error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Error::Exists { path: target })
-        }
+        Err(error) if !force && error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists { path: target }),
         Err(source) => Err(write_error(&target, source)),
     }
 }
@@ -110,11 +97,7 @@ fn write_synced(temporary: &Path, content: &Content<'_>) -> io::Result<()> {
         Secrecy::Public => 0o644,
         Secrecy::Secret => 0o600,
     };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(temporary)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)?;
     file.write_all(content.bytes)?;
     file.sync_all()
 }
@@ -128,56 +111,31 @@ fn temporary_beside(dir: &Path, name: &str) -> Result<PathBuf, Error> {
 /// Makes a directory's entries durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
     // An empty relative path means the working directory, which `open` knows by another name.
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    File::open(dir)
-        .and_then(|handle| handle.sync_all())
-        .map_err(|source| write_error(dir, source))
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir).and_then(|handle| handle.sync_all()).map_err(|source| write_error(dir, source))
 }
 
 pub(crate) fn write_error(path: &Path, source: io::Error) -> Error {
-    Error::Write {
-        path: path.to_owned(),
-        source,
-    }
+    Error::Write { path: path.to_owned(), source }
 }
 
 pub(crate) fn read_error(path: &Path, source: io::Error) -> Error {
-    Error::Read {
-        path: path.to_owned(),
-        source,
-    }
+    Error::Read { path: path.to_owned(), source }
 }
 
 /// Reads a file whole, within bounds. Mode and bytes come from one open handle, so they are of the same file.
 pub(crate) fn read(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(|source| read_error(path, source))?;
     if secrecy == Secrecy::Secret {
-        let mode = file
-            .metadata()
-            .map_err(|source| read_error(path, source))?
-            .permissions()
-            .mode()
-            & MODE_BITS;
+        let mode = file.metadata().map_err(|source| read_error(path, source))?.permissions().mode() & MODE_BITS;
         if mode & EXPOSED_BITS != 0 {
-            return Err(Error::Exposed {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(Error::Exposed { path: path.to_owned(), mode });
         }
     }
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| read_error(path, source))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| read_error(path, source))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-            bytes_max: FILE_BYTES_MAX,
-        });
+        return Err(Error::TooLarge { path: path.to_owned(), bytes_max: FILE_BYTES_MAX });
     }
     Ok(bytes)
 }
@@ -192,42 +150,22 @@ pub(crate) fn read_optional(path: &Path, secrecy: Secrecy) -> Result<Option<Vec<
 }
 
 /// Every section of the wanted kind in a PEM text; at least one.
-pub(crate) fn sections<T: PemObject>(
-    path: &Path,
-    text: &[u8],
-    wanted: Item,
-) -> Result<Vec<T>, Error> {
+pub(crate) fn sections<T: PemObject>(path: &Path, text: &[u8], wanted: Item) -> Result<Vec<T>, Error> {
     let found: Vec<T> = T::pem_slice_iter(text)
         .collect::<Result<_, _>>()
-        .map_err(|source| Error::Pem {
-            path: path.to_owned(),
-            source,
-        })?;
+        .map_err(|source| Error::Pem { path: path.to_owned(), source })?;
     if found.is_empty() {
-        return Err(Error::Missing {
-            path: path.to_owned(),
-            wanted,
-        });
+        return Err(Error::Missing { path: path.to_owned(), wanted });
     }
     Ok(found)
 }
 
 /// The first section of the wanted kind in a PEM text.
-pub(crate) fn first_section<T: PemObject>(
-    path: &Path,
-    text: &[u8],
-    wanted: Item,
-) -> Result<T, Error> {
+pub(crate) fn first_section<T: PemObject>(path: &Path, text: &[u8], wanted: Item) -> Result<T, Error> {
     match T::from_pem_slice(text) {
         Ok(item) => Ok(item),
-        Err(pem::Error::NoItemsFound) => Err(Error::Missing {
-            path: path.to_owned(),
-            wanted,
-        }),
-        Err(source) => Err(Error::Pem {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(pem::Error::NoItemsFound) => Err(Error::Missing { path: path.to_owned(), wanted }),
+        Err(source) => Err(Error::Pem { path: path.to_owned(), source }),
     }
 }
 
@@ -236,13 +174,7 @@ pub(crate) fn read_place_key(dir: &Path) -> Result<PlaceKey, Error> {
     let path = dir.join(PLACE_KEY);
     let bytes = read(&path, Secrecy::Secret)?;
     let key: [u8; PlaceKey::LEN] =
-        bytes
-            .as_slice()
-            .try_into()
-            .map_err(|_| Error::PlaceKeyLength {
-                path,
-                bytes: bytes.len(),
-            })?;
+        bytes.as_slice().try_into().map_err(|_| Error::PlaceKeyLength { path, bytes: bytes.len() })?;
     Ok(PlaceKey::from(key))
 }
 

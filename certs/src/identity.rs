@@ -80,10 +80,7 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
-    if let Some(other) = name
-        .chars()
-        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
-    {
+    if let Some(other) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
         return Err(NameError::Character(other));
     }
     if name.len() > NAME_BYTES_MAX {
@@ -104,24 +101,16 @@ impl Identity {
 
     /// Reads `everett://<cluster>/<site>/<node>`.
     pub fn parse_uri(uri: &str) -> Result<Self, IdentityError> {
-        let path = uri
-            .strip_prefix(SCHEME)
-            .and_then(|rest| rest.strip_prefix("//"))
-            .ok_or(IdentityError::Form)?;
+        let path = uri.strip_prefix(SCHEME).and_then(|rest| rest.strip_prefix("//")).ok_or(IdentityError::Form)?;
         let mut parts = path.split('/');
-        let (Some(cluster), Some(site), Some(node), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(cluster), Some(site), Some(node), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(IdentityError::Form);
         };
         let cluster = parse_cluster(cluster).ok_or(IdentityError::Cluster)?;
         check_name(site).map_err(IdentityError::Site)?;
         check_name(node).map_err(IdentityError::Node)?;
-        Ok(Self {
-            cluster,
-            site: site.to_owned(),
-            node: node.to_owned(),
-        })
+        Ok(Self { cluster, site: site.to_owned(), node: node.to_owned() })
     }
 
     /// The URI that names this node in its certificate.
@@ -131,19 +120,12 @@ impl Identity {
 
     /// The DNS name that stands beside the URI, in a domain that can never be resolved.
     pub fn dns_name(&self) -> String {
-        format!(
-            "{}.{}.{}.everett.invalid",
-            self.node,
-            self.site,
-            hex(&self.cluster)
-        )
+        format!("{}.{}.{}.everett.invalid", self.node, self.site, hex(&self.cluster))
     }
 
     /// The same DNS name in rustls' terms; an error only for an identity put together by hand from names that are none.
     pub(crate) fn server_name(&self) -> Result<ServerName<'static>, IdentityError> {
-        DnsName::try_from(self.dns_name())
-            .map(ServerName::DnsName)
-            .map_err(|_| IdentityError::Form)
+        DnsName::try_from(self.dns_name()).map(ServerName::DnsName).map_err(|_| IdentityError::Form)
     }
 
     /// The cluster id as 32 hexadecimal digits.
@@ -164,23 +146,16 @@ pub(crate) fn cluster_uri(cluster: &[u8; 16]) -> String {
 }
 
 /// The cluster an authority's certificate is for.
-pub(crate) fn cluster_of_authority(
-    certificate: &x509::Certificate<'_>,
-) -> Result<[u8; 16], IdentityError> {
+pub(crate) fn cluster_of_authority(certificate: &x509::Certificate<'_>) -> Result<[u8; 16], IdentityError> {
     let uri = only_uri(certificate)?;
-    let cluster = uri
-        .strip_prefix(SCHEME)
-        .and_then(|rest| rest.strip_prefix("//"))
-        .ok_or(IdentityError::Form)?;
+    let cluster = uri.strip_prefix(SCHEME).and_then(|rest| rest.strip_prefix("//")).ok_or(IdentityError::Form)?;
     parse_cluster(cluster).ok_or(IdentityError::Cluster)
 }
 
 /// The one URI of the scheme among the alternative names.
 fn only_uri<'a>(certificate: &'a x509::Certificate<'_>) -> Result<&'a str, IdentityError> {
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|_| IdentityError::Malformed)?
-        .ok_or(IdentityError::Missing)?;
+    let names =
+        certificate.subject_alternative_name().map_err(|_| IdentityError::Malformed)?.ok_or(IdentityError::Missing)?;
     let mut found = None;
     for name in &names.value.general_names {
         if let GeneralName::URI(uri) = name
@@ -196,11 +171,7 @@ fn only_uri<'a>(certificate: &'a x509::Certificate<'_>) -> Result<&'a str, Ident
 /// Lower-case hexadecimal, two digits a byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [b >> 4, b & 15])
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
 }
 
 /// One spelling only: upper case is refused, so that equal clusters are equal strings everywhere.

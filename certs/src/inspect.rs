@@ -92,11 +92,7 @@ pub fn inspect(path: &Path) -> Result<Vec<Shown>, Error> {
     }
     let node = path.join(files::NODE_CERTIFICATE);
     let authorities = path.join(files::CA_CERTIFICATES);
-    let mut shown = if node.exists() {
-        show_file(&node)?
-    } else {
-        Vec::new()
-    };
+    let mut shown = if node.exists() { show_file(&node)? } else { Vec::new() };
     if authorities.exists() || shown.is_empty() {
         shown.extend(show_file(&authorities)?);
     }
@@ -105,54 +101,30 @@ pub fn inspect(path: &Path) -> Result<Vec<Shown>, Error> {
 
 /// Checks a node's bundle, or an authority's directory: files, permissions, names, key, chain, dates, revocations.
 pub fn verify(dir: &Path) -> Result<Report, Error> {
-    let is_authority =
-        !dir.join(files::NODE_CERTIFICATE).exists() && dir.join(files::CA_KEY).exists();
+    let is_authority = !dir.join(files::NODE_CERTIFICATE).exists() && dir.join(files::CA_KEY).exists();
     let now = SystemTime::now();
     let (named, place_key) = if is_authority {
         let authority = Authority::load(dir)?;
-        (
-            Named::Authority(authority.cluster()),
-            authority.place_key().clone(),
-        )
+        (Named::Authority(authority.cluster()), authority.place_key().clone())
     } else {
         let loaded = Loaded::read(dir)?;
         loaded
             .trust
             .judge(&loaded.certified.cert, now)
-            .map_err(|refusal| Error::Untrusted {
-                path: dir.join(files::NODE_CERTIFICATE),
-                source: refusal.into(),
-            })?;
+            .map_err(|refusal| Error::Untrusted { path: dir.join(files::NODE_CERTIFICATE), source: refusal.into() })?;
         (Named::Node(loaded.identity), loaded.place_key)
     };
     let certificates = inspect(dir)?;
-    let warnings = certificates
-        .iter()
-        .filter_map(|shown| warning(shown, now))
-        .collect();
-    Ok(Report {
-        named,
-        certificates,
-        place_fingerprint: place_key.fingerprint(),
-        warnings,
-    })
+    let warnings = certificates.iter().filter_map(|shown| warning(shown, now)).collect();
+    Ok(Report { named, certificates, place_fingerprint: place_key.fingerprint(), warnings })
 }
 
 fn warning(shown: &Shown, now: SystemTime) -> Option<Warning> {
     let Ok(left) = shown.not_after.duration_since(now) else {
-        return Some(Warning::AuthorityExpired {
-            path: shown.path.clone(),
-            at: shown.not_after,
-        });
+        return Some(Warning::AuthorityExpired { path: shown.path.clone(), at: shown.not_after });
     };
-    let life = shown
-        .not_after
-        .duration_since(shown.not_before)
-        .unwrap_or_default();
-    (left < SOON.min(life / 5)).then(|| Warning::ExpiresSoon {
-        path: shown.path.clone(),
-        at: shown.not_after,
-    })
+    let life = shown.not_after.duration_since(shown.not_before).unwrap_or_default();
+    (left < SOON.min(life / 5)).then(|| Warning::ExpiresSoon { path: shown.path.clone(), at: shown.not_after })
 }
 
 fn show_file(path: &Path) -> Result<Vec<Shown>, Error> {
@@ -164,10 +136,7 @@ fn show_file(path: &Path) -> Result<Vec<Shown>, Error> {
 }
 
 fn show(path: &Path, der: &CertificateDer<'_>) -> Result<Shown, Error> {
-    let malformed = || Error::Malformed {
-        path: path.to_owned(),
-        what: Item::Certificate,
-    };
+    let malformed = || Error::Malformed { path: path.to_owned(), what: Item::Certificate };
     let certificate = x509::parse(der).ok_or_else(malformed)?;
     let (not_before, not_after) = x509::validity(&certificate).ok_or_else(malformed)?;
     let named = if certificate.is_ca() {

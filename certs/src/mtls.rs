@@ -58,21 +58,11 @@ impl Mtls {
     /// Reads the bundle in `dir`. An expired certificate is loaded (and warned about): peers will refuse it, local clients
     /// need not notice.
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let Loaded {
-            identity,
-            place_key,
-            certified,
-            not_after,
-            trust,
-            ..
-        } = Loaded::read(dir)?;
+        let Loaded { identity, place_key, certified, not_after, trust, .. } = Loaded::read(dir)?;
         if not_after <= SystemTime::now() {
             tracing::warn!(node = %identity, "our certificate has expired; every peer will refuse it until it is renewed");
         }
-        let key = Arc::new(HotKey::new(Presented {
-            certified: Arc::new(certified),
-            not_after,
-        }));
+        let key = Arc::new(HotKey::new(Presented { certified: Arc::new(certified), not_after }));
         let trust = Arc::new(HotTrust::new(trust));
         Ok(Self {
             server: Arc::new(server_config(&key, &trust)?),
@@ -98,16 +88,11 @@ impl Mtls {
             });
         }
         if loaded.place_key != self.place_key {
-            return Err(Error::PlaceKeyChanged {
-                path: self.dir.join(files::PLACE_KEY),
-            });
+            return Err(Error::PlaceKeyChanged { path: self.dir.join(files::PLACE_KEY) });
         }
         // Trust first: whoever meets the new certificate meets a node that trusts its authority.
         self.trust.replace(loaded.trust);
-        self.key.replace(Presented {
-            certified: Arc::new(loaded.certified),
-            not_after: loaded.not_after,
-        });
+        self.key.replace(Presented { certified: Arc::new(loaded.certified), not_after: loaded.not_after });
         tracing::info!(node = %self.identity, "certificates reloaded");
         Ok(())
     }
@@ -137,9 +122,7 @@ impl Mtls {
         let leaf = chain.first().ok_or(Error::PeerAnonymous)?;
         let identity = Identity::from_leaf(leaf).map_err(Error::PeerIdentity)?;
         if identity.cluster != self.identity.cluster {
-            return Err(Error::PeerCluster {
-                found: Box::new(identity),
-            });
+            return Err(Error::PeerCluster { found: Box::new(identity) });
         }
         Ok(identity)
     }
@@ -161,10 +144,7 @@ impl Mtls {
 
 impl fmt::Debug for Mtls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mtls")
-            .field("dir", &self.dir)
-            .field("identity", &self.identity)
-            .finish_non_exhaustive()
+        f.debug_struct("Mtls").field("dir", &self.dir).field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 

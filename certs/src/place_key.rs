@@ -69,19 +69,13 @@ mod tests {
         let key = PlaceKey::from([0xab; 32]);
         let shown = format!("{key:?}");
         assert!(!shown.contains("abab") && !shown.contains("171"), "{shown}");
-        assert!(
-            shown.contains(&crate::identity::hex(&key.fingerprint())),
-            "{shown}"
-        );
+        assert!(shown.contains(&crate::identity::hex(&key.fingerprint())), "{shown}");
     }
 
     #[test]
     fn the_fingerprint_is_frozen_because_stores_remember_it() {
         let key = PlaceKey::from([7; 32]);
-        assert_eq!(
-            crate::identity::hex(&key.fingerprint()),
-            "73c33e65a2530736f09e8d4576f27f34"
-        );
+        assert_eq!(crate::identity::hex(&key.fingerprint()), "73c33e65a2530736f09e8d4576f27f34");
     }
 
     #[test]

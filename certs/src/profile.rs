@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    SanType, SerialNumber,
 };
 use time::OffsetDateTime;
 
@@ -42,20 +42,14 @@ pub struct CaOptions {
 
 impl Default for CaOptions {
     fn default() -> Self {
-        Self {
-            starts_at: backdated_now(),
-            valid_for: days(CA_DAYS) + BACKDATED,
-        }
+        Self { starts_at: backdated_now(), valid_for: days(CA_DAYS) + BACKDATED }
     }
 }
 
 impl CaOptions {
     /// Valid for `lifetime` from now.
     pub fn valid_for(self, lifetime: Duration) -> Self {
-        Self {
-            valid_for: lifetime.saturating_add(BACKDATED),
-            ..self
-        }
+        Self { valid_for: lifetime.saturating_add(BACKDATED), ..self }
     }
 }
 
@@ -85,33 +79,21 @@ impl Profile {
 
     /// Valid for `lifetime` from now.
     pub fn valid_for(self, lifetime: Duration) -> Self {
-        Self {
-            valid_for: lifetime.saturating_add(BACKDATED),
-            ..self
-        }
+        Self { valid_for: lifetime.saturating_add(BACKDATED), ..self }
     }
 
     /// The identity this profile stands for in `cluster`.
     pub(crate) fn identity(&self, cluster: [u8; 16]) -> Result<Identity, Error> {
         for name in [&self.site, &self.node] {
-            check_name(name).map_err(|source| Error::Name {
-                name: name.clone(),
-                source,
-            })?;
+            check_name(name).map_err(|source| Error::Name { name: name.clone(), source })?;
         }
-        Ok(Identity {
-            cluster,
-            site: self.site.clone(),
-            node: self.node.clone(),
-        })
+        Ok(Identity { cluster, site: self.site.clone(), node: self.node.clone() })
     }
 }
 
 fn backdated_now() -> SystemTime {
     // The epoch for a clock that stands within an hour of it; issuing will then fail nowhere but in the reader's eyes.
-    SystemTime::now()
-        .checked_sub(BACKDATED)
-        .unwrap_or(SystemTime::UNIX_EPOCH)
+    SystemTime::now().checked_sub(BACKDATED).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// A checked lifetime, in whole seconds as certificates count.
@@ -126,26 +108,18 @@ impl Lifetime {
         if valid_for < Duration::from_secs(1) || valid_for > LIFETIME_MAX {
             return Err(Error::Validity);
         }
-        let since_epoch = starts_at
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_err(|_| Error::Validity)?;
+        let since_epoch = starts_at.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Error::Validity)?;
         let until_epoch = since_epoch.checked_add(valid_for).ok_or(Error::Validity)?;
         let at = |moment: Duration| {
             let seconds = i64::try_from(moment.as_secs()).map_err(|_| Error::Validity)?;
             OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| Error::Validity)
         };
-        Ok(Self {
-            not_before: at(since_epoch)?,
-            not_after: at(until_epoch)?,
-        })
+        Ok(Self { not_before: at(since_epoch)?, not_after: at(until_epoch)? })
     }
 }
 
 /// The certificate of an authority of `cluster`.
-pub(crate) fn authority_params(
-    cluster: &[u8; 16],
-    lifetime: Lifetime,
-) -> Result<CertificateParams, Error> {
+pub(crate) fn authority_params(cluster: &[u8; 16], lifetime: Lifetime) -> Result<CertificateParams, Error> {
     let serial = draw_serial()?;
     let mut params = common_params(lifetime, &serial);
     // Two authorities of one cluster overlap while one replaces the other. Lists of revoked certificates are matched to
@@ -159,28 +133,15 @@ pub(crate) fn authority_params(
 }
 
 /// The certificate of a node.
-pub(crate) fn node_params(
-    identity: &Identity,
-    lifetime: Lifetime,
-) -> Result<(CertificateParams, Serial), Error> {
+pub(crate) fn node_params(identity: &Identity, lifetime: Lifetime) -> Result<(CertificateParams, Serial), Error> {
     let serial = draw_serial()?;
     let mut params = common_params(lifetime, &serial);
-    params
-        .distinguished_name
-        .push(DnType::OrganizationalUnitName, identity.site.as_str());
-    params
-        .distinguished_name
-        .push(DnType::CommonName, identity.node.as_str());
-    params.subject_alt_names = vec![
-        SanType::URI(ia5(identity.uri())?),
-        SanType::DnsName(ia5(identity.dns_name())?),
-    ];
+    params.distinguished_name.push(DnType::OrganizationalUnitName, identity.site.as_str());
+    params.distinguished_name.push(DnType::CommonName, identity.node.as_str());
+    params.subject_alt_names = vec![SanType::URI(ia5(identity.uri())?), SanType::DnsName(ia5(identity.dns_name())?)];
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     Ok((params, serial))
 }

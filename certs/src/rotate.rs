@@ -53,9 +53,7 @@ impl HotKey {
 
 impl fmt::Debug for HotKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HotKey")
-            .field("not_after", &self.not_after())
-            .finish_non_exhaustive()
+        f.debug_struct("HotKey").field("not_after", &self.not_after()).finish_non_exhaustive()
     }
 }
 
@@ -66,11 +64,7 @@ impl ResolvesServerCert for HotKey {
 }
 
 impl ResolvesClientCert for HotKey {
-    fn resolve(
-        &self,
-        _authorities: &[&[u8]],
-        _schemes: &[SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, _authorities: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(self.certified())
     }
 
@@ -89,10 +83,7 @@ pub(crate) struct HotTrust {
 impl HotTrust {
     pub(crate) fn new(trust: Trust) -> Self {
         let algorithms = provider().signature_verification_algorithms;
-        Self {
-            trust: ArcSwap::from_pointee(trust),
-            algorithms,
-        }
+        Self { trust: ArcSwap::from_pointee(trust), algorithms }
     }
 
     pub(crate) fn replace(&self, trust: Trust) {

@@ -65,9 +65,7 @@ impl From<Refusal> for Error {
         match refusal {
             Refusal::Chain(error) => Self::PeerUntrusted(error),
             Refusal::Identity(error) => Self::PeerIdentity(error),
-            Refusal::Cluster(found) => Self::PeerCluster {
-                found: Box::new(found),
-            },
+            Refusal::Cluster(found) => Self::PeerCluster { found: Box::new(found) },
         }
     }
 }
@@ -76,26 +74,16 @@ impl Trust {
     /// Reads `ca.pem`, and `crl.pem` if it is there.
     pub(crate) fn read(dir: &Path, cluster: [u8; 16]) -> Result<Self, Error> {
         let ca_path = dir.join(files::CA_CERTIFICATES);
-        let authorities: Vec<CertificateDer<'static>> = files::sections(
-            &ca_path,
-            &files::read(&ca_path, Secrecy::Public)?,
-            Item::Certificate,
-        )?;
+        let authorities: Vec<CertificateDer<'static>> =
+            files::sections(&ca_path, &files::read(&ca_path, Secrecy::Public)?, Item::Certificate)?;
         let mut roots = RootCertStore::empty();
         for authority in &authorities {
-            let parsed = x509::parse(authority).ok_or_else(|| Error::Malformed {
-                path: ca_path.clone(),
-                what: Item::Certificate,
-            })?;
+            let parsed = x509::parse(authority)
+                .ok_or_else(|| Error::Malformed { path: ca_path.clone(), what: Item::Certificate })?;
             if !parsed.is_ca() {
                 return Err(Error::NotAuthority { path: ca_path });
             }
-            roots
-                .add(authority.clone())
-                .map_err(|source| Error::Unusable {
-                    path: ca_path.clone(),
-                    source,
-                })?;
+            roots.add(authority.clone()).map_err(|source| Error::Unusable { path: ca_path.clone(), source })?;
         }
         let crl_path = dir.join(files::REVOCATION_LISTS);
         let lists = match files::read_optional(&crl_path, Secrecy::Public)? {
@@ -105,10 +93,7 @@ impl Trust {
         for list in &lists {
             check_list(&crl_path, list, &authorities)?;
         }
-        Self::build(cluster, Arc::new(roots), lists).map_err(|source| Error::Unusable {
-            path: crl_path,
-            source,
-        })
+        Self::build(cluster, Arc::new(roots), lists).map_err(|source| Error::Unusable { path: crl_path, source })
     }
 
     fn build(
@@ -130,12 +115,7 @@ impl Trust {
             .enforce_revocation_expiration()
             .build()
             .map_err(builder_error)?;
-        Ok(Self {
-            cluster,
-            roots,
-            as_client,
-            as_server,
-        })
+        Ok(Self { cluster, roots, as_client, as_server })
     }
 
     /// The same authorities, nothing revoked.
@@ -144,18 +124,11 @@ impl Trust {
     }
 
     /// Judges a chain, leaf first, as it stands at `moment`.
-    pub(crate) fn judge(
-        &self,
-        chain: &[CertificateDer<'_>],
-        moment: SystemTime,
-    ) -> Result<Identity, Refusal> {
-        let (leaf, intermediates) = chain
-            .split_first()
-            .ok_or(Refusal::Chain(rustls::Error::NoCertificatesPresented))?;
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>], moment: SystemTime) -> Result<Identity, Refusal> {
+        let (leaf, intermediates) =
+            chain.split_first().ok_or(Refusal::Chain(rustls::Error::NoCertificatesPresented))?;
         // A moment before the epoch is before every certificate, as the epoch is.
-        let since_epoch = moment
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.judge_split(leaf, intermediates, UnixTime::since_unix_epoch(since_epoch))
     }
 
@@ -166,14 +139,10 @@ impl Trust {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Identity, Refusal> {
-        self.as_client
-            .verify_client_cert(leaf, intermediates, now)
-            .map_err(Refusal::Chain)?;
+        self.as_client.verify_client_cert(leaf, intermediates, now).map_err(Refusal::Chain)?;
         let identity = Identity::from_leaf(leaf).map_err(Refusal::Identity)?;
         let name = identity.server_name().map_err(Refusal::Identity)?;
-        self.as_server
-            .verify_server_cert(leaf, intermediates, &name, &[], now)
-            .map_err(Refusal::Chain)?;
+        self.as_server.verify_server_cert(leaf, intermediates, &name, &[], now).map_err(Refusal::Chain)?;
         if identity.cluster != self.cluster {
             return Err(Refusal::Cluster(identity));
         }
@@ -188,22 +157,13 @@ fn check_list(
     authorities: &[CertificateDer<'_>],
 ) -> Result<(), Error> {
     let Ok(([], parsed)) = CertificateRevocationList::from_der(list) else {
-        return Err(Error::Malformed {
-            path: path.to_owned(),
-            what: Item::RevocationList,
-        });
+        return Err(Error::Malformed { path: path.to_owned(), what: Item::RevocationList });
     };
     let ours = authorities.iter().filter_map(x509::parse).any(|authority| {
         authority.subject().as_raw() == parsed.issuer().as_raw()
             && parsed.verify_signature(authority.public_key()).is_ok()
     });
-    if ours {
-        Ok(())
-    } else {
-        Err(Error::ForeignRevocationList {
-            path: path.to_owned(),
-        })
-    }
+    if ours { Ok(()) } else { Err(Error::ForeignRevocationList { path: path.to_owned() }) }
 }
 
 fn builder_error(error: VerifierBuilderError) -> rustls::Error {

@@ -35,8 +35,5 @@ pub(crate) fn system_time(time: ASN1Time) -> Option<SystemTime> {
 /// When a certificate begins and ceases to be valid.
 pub(crate) fn validity(certificate: &Certificate<'_>) -> Option<(SystemTime, SystemTime)> {
     let validity = certificate.validity();
-    Some((
-        system_time(validity.not_before)?,
-        system_time(validity.not_after)?,
-    ))
+    Some((system_time(validity.not_before)?, system_time(validity.not_after)?))
 }

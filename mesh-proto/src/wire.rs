@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use payload::{PAYLOAD_FORMAT, decode_payload, encode_payload};
+pub use payload::{PAYLOAD_FORMAT, Span, decode_payload, decode_span, encode_payload};
 pub use row::{ROW_FORMAT, decode_row, encode_row};
 
 /// Bytes that no encoder of a known version wrote.

@@ -22,49 +22,27 @@ fn a_leaf_carries_exactly_the_documented_names_purposes_and_times() {
     let der = leaf(&bundle);
     let parsed = x509::parse(&der).unwrap();
     let cluster = crate::identity::hex(&authority.cluster());
-    let names = &parsed
-        .subject_alternative_name()
-        .unwrap()
-        .unwrap()
-        .value
-        .general_names;
-    let (uri, dns) = (
-        format!("everett://{cluster}/fra/edge-1"),
-        format!("edge-1.fra.{cluster}.everett.invalid"),
-    );
+    let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
+    let (uri, dns) = (format!("everett://{cluster}/fra/edge-1"), format!("edge-1.fra.{cluster}.everett.invalid"));
     assert_eq!(*names, [GeneralName::URI(&uri), GeneralName::DNSName(&dns)]);
     let purposes = parsed.extended_key_usage().unwrap().unwrap().value;
     assert!(purposes.client_auth && purposes.server_auth && !purposes.any);
     assert!(!parsed.is_ca());
     assert_eq!(parsed.raw_serial().len(), 16);
     assert_eq!(parsed.raw_serial(), bundle.serial());
-    assert_eq!(
-        parsed.signature_algorithm.algorithm.to_id_string(),
-        "1.3.101.112",
-        "Ed25519"
-    );
+    assert_eq!(parsed.signature_algorithm.algorithm.to_id_string(), "1.3.101.112", "Ed25519");
     let (from, until) = x509::validity(&parsed).unwrap();
-    assert_eq!(
-        until.duration_since(from).unwrap(),
-        profile::days(90) + profile::BACKDATED
-    );
+    assert_eq!(until.duration_since(from).unwrap(), profile::days(90) + profile::BACKDATED);
     assert!(from < SystemTime::now());
-    let spelled = Identity {
-        cluster: authority.cluster(),
-        site: "fra".into(),
-        node: "edge-1".into(),
-    };
+    let spelled = Identity { cluster: authority.cluster(), site: "fra".into(), node: "edge-1".into() };
     assert_eq!(Identity::from_leaf(&der), Ok(spelled));
 }
 
 #[test]
 fn serials_and_certificates_have_one_length() {
     let authority = authority();
-    let issued: Vec<_> = (0..64)
-        .map(|_| authority.issue(&Profile::new("fra", "edge-1")).unwrap())
-        .collect();
-    let lengths: std::collections::BTreeSet<_> =
-        issued.iter().map(|bundle| leaf(bundle).len()).collect();
+    let issued: Vec<_> = (0..64).map(|_| authority.issue(&Profile::new("fra", "edge-1")).unwrap()).collect();
+    let lengths: std::collections::BTreeSet<_> = issued.iter().map(|bundle| leaf(bundle).len()).collect();
     let serials: std::collections::BTreeSet<_> = issued.iter().map(Bundle::serial).collect();
     assert_eq!((lengths.len(), serials.len()), (1, 64));
 }
@@ -80,10 +58,7 @@ fn an_authority_signs_leaves_and_lists_and_no_further_authority() {
     assert!(usage.key_cert_sign() && usage.crl_sign() && !usage.digital_signature());
     assert_eq!(cluster_of_authority(&parsed), Ok(authority.cluster()));
     let (from, until) = x509::validity(&parsed).unwrap();
-    assert_eq!(
-        until.duration_since(from).unwrap(),
-        profile::days(3650) + profile::BACKDATED
-    );
+    assert_eq!(until.duration_since(from).unwrap(), profile::days(3650) + profile::BACKDATED);
 }
 
 #[test]
@@ -99,12 +74,7 @@ fn an_authority_read_back_issues_for_the_same_cluster() {
     let bundle = read.issue(&Profile::new("fra", "edge-1")).unwrap();
     let der = leaf(&bundle);
     let issuer = x509::parse(&made.certificate).unwrap();
-    assert!(
-        x509::parse(&der)
-            .unwrap()
-            .verify_signature(Some(issuer.public_key()))
-            .is_ok()
-    );
+    assert!(x509::parse(&der).unwrap().verify_signature(Some(issuer.public_key())).is_ok());
 }
 
 #[test]
@@ -119,27 +89,15 @@ fn a_successor_keeps_cluster_and_place_key_and_trusts_its_predecessor() {
     let dir = tempfile::tempdir().unwrap();
     let old = authority();
     let new = old.successor(&CaOptions::default()).unwrap();
-    assert_eq!(
-        (new.cluster(), new.place_key()),
-        (old.cluster(), old.place_key())
-    );
+    assert_eq!((new.cluster(), new.place_key()), (old.cluster(), old.place_key()));
     new.save(dir.path(), false).unwrap();
     let read = Authority::load(dir.path()).unwrap();
-    assert_eq!(
-        read.certificate, new.certificate,
-        "the one whose key is here signs"
-    );
+    assert_eq!(read.certificate, new.certificate, "the one whose key is here signs");
     let trusted: Vec<CertificateDer<'_>> =
-        CertificateDer::pem_slice_iter(read.trusted_pem.as_bytes())
-            .map(Result::unwrap)
-            .collect();
+        CertificateDer::pem_slice_iter(read.trusted_pem.as_bytes()).map(Result::unwrap).collect();
     assert_eq!(trusted, [new.certificate.clone(), old.certificate.clone()]);
     let subject = |der: &CertificateDer<'_>| x509::parse(der).unwrap().subject().to_string();
-    assert_ne!(
-        subject(&new.certificate),
-        subject(&old.certificate),
-        "revocation lists are told apart by name"
-    );
+    assert_ne!(subject(&new.certificate), subject(&old.certificate), "revocation lists are told apart by name");
 }
 
 #[test]
@@ -151,21 +109,11 @@ fn names_and_lifetimes_that_make_no_certificate_are_refused() {
     }
     let profile = Profile::new("fra", "edge-1");
     for valid_for in [Duration::ZERO, Duration::from_millis(999), Duration::MAX] {
-        let error = authority
-            .issue(&Profile {
-                valid_for,
-                ..profile.clone()
-            })
-            .unwrap_err();
+        let error = authority.issue(&Profile { valid_for, ..profile.clone() }).unwrap_err();
         assert!(matches!(error, Error::Validity), "{error}");
     }
-    let error = authority
-        .issue(&profile.valid_for(profile::days(3651)))
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::OutlivesAuthority { until } if until == authority.expires_at()),
-        "{error}"
-    );
+    let error = authority.issue(&profile.valid_for(profile::days(3651))).unwrap_err();
+    assert!(matches!(error, Error::OutlivesAuthority { until } if until == authority.expires_at()), "{error}");
 }
 
 #[test]
@@ -175,20 +123,12 @@ fn a_directory_with_another_key_or_a_leaf_for_authority_is_refused() {
     one.save(dir.path(), false).unwrap();
     let other = tempfile::tempdir().unwrap();
     authority().save(other.path(), false).unwrap();
-    fs::copy(
-        other.path().join(files::CA_KEY),
-        dir.path().join(files::CA_KEY),
-    )
-    .unwrap();
+    fs::copy(other.path().join(files::CA_KEY), dir.path().join(files::CA_KEY)).unwrap();
     let error = Authority::load(dir.path()).unwrap_err();
     assert!(matches!(error, Error::KeyMismatch { .. }), "{error}");
 
     let bundle = one.issue(&Profile::new("fra", "edge-1")).unwrap();
-    fs::write(
-        dir.path().join(files::CA_CERTIFICATES),
-        &bundle.certificate_pem,
-    )
-    .unwrap();
+    fs::write(dir.path().join(files::CA_CERTIFICATES), &bundle.certificate_pem).unwrap();
     fs::write(dir.path().join(files::CA_KEY), &bundle.key_pem).unwrap();
     let error = Authority::load(dir.path()).unwrap_err();
     assert!(matches!(error, Error::NotAuthority { .. }), "{error}");
@@ -199,8 +139,5 @@ fn secrets_do_not_show_in_debug_output() {
     let authority = authority();
     let bundle = authority.issue(&Profile::new("fra", "edge-1")).unwrap();
     let shown = format!("{authority:?} {bundle:?}");
-    assert!(
-        !shown.contains("PRIVATE") && !shown.contains("BEGIN"),
-        "{shown}"
-    );
+    assert!(!shown.contains("PRIVATE") && !shown.contains("BEGIN"), "{shown}");
 }

@@ -6,16 +6,8 @@ const SECRET: &[u8] = b"secret";
 
 fn contents() -> [Content<'static>; 2] {
     [
-        Content {
-            name: NODE_KEY,
-            secrecy: Secrecy::Secret,
-            bytes: SECRET,
-        },
-        Content {
-            name: NODE_CERTIFICATE,
-            secrecy: Secrecy::Public,
-            bytes: b"public",
-        },
+        Content { name: NODE_KEY, secrecy: Secrecy::Secret, bytes: SECRET },
+        Content { name: NODE_CERTIFICATE, secrecy: Secrecy::Public, bytes: b"public" },
     ]
 }
 
@@ -28,10 +20,8 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -51,10 +41,7 @@ fn without_force_one_existing_file_keeps_the_whole_set_from_being_written() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(NODE_CERTIFICATE), "old").unwrap();
     let error = write_set(dir.path(), &contents(), false).unwrap_err();
-    assert!(
-        matches!(&error, Error::Exists { path } if path.ends_with(NODE_CERTIFICATE)),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Exists { path } if path.ends_with(NODE_CERTIFICATE)), "{error}");
     assert!(error.hint().unwrap().contains("--force"));
     assert_eq!(names(dir.path()), [NODE_CERTIFICATE]);
     assert_eq!(fs::read(dir.path().join(NODE_CERTIFICATE)).unwrap(), b"old");
@@ -88,16 +75,9 @@ fn force_puts_a_new_file_in_place_instead_of_writing_into_the_old_one() {
     write_set(dir.path(), &contents(), true).unwrap();
     let mut seen = String::new();
     reader.read_to_string(&mut seen).unwrap();
-    assert_eq!(
-        seen, "old and longer than the new one",
-        "who had the old file open still has it whole"
-    );
+    assert_eq!(seen, "old and longer than the new one", "who had the old file open still has it whole");
     assert_eq!(fs::read(&path).unwrap(), SECRET);
-    assert_eq!(
-        mode(&path),
-        0o600,
-        "the old file's loose mode is not inherited"
-    );
+    assert_eq!(mode(&path), 0o600, "the old file's loose mode is not inherited");
     assert_eq!(names(dir.path()), [NODE_KEY, NODE_CERTIFICATE]);
 }
 
@@ -118,10 +98,7 @@ fn a_secret_open_to_others_is_refused_with_its_mode_and_a_hint() {
     for open in [0o604, 0o644, 0o660, 0o620, 0o601, 0o777] {
         set_mode(&path, open);
         let error = read(&path, Secrecy::Secret).unwrap_err();
-        assert!(
-            matches!(error, Error::Exposed { mode, .. } if mode == open),
-            "{open:o}: {error}"
-        );
+        assert!(matches!(error, Error::Exposed { mode, .. } if mode == open), "{open:o}: {error}");
         assert!(error.hint().unwrap().contains("chmod 600"));
     }
     for closed in [0o600, 0o400, 0o640, 0o440] {
@@ -133,16 +110,7 @@ fn a_secret_open_to_others_is_refused_with_its_mode_and_a_hint() {
 #[test]
 fn an_endless_file_is_read_up_to_the_bound_only() {
     let error = read(Path::new("/dev/zero"), Secrecy::Public).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TooLarge {
-                bytes_max: FILE_BYTES_MAX,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::TooLarge { bytes_max: FILE_BYTES_MAX, .. }), "{error}");
 }
 
 #[test]
@@ -153,10 +121,7 @@ fn a_place_key_of_another_length_is_refused() {
         fs::write(&path, vec![7; length]).unwrap();
         set_mode(&path, 0o600);
         let error = read_place_key(dir.path()).unwrap_err();
-        assert!(
-            matches!(error, Error::PlaceKeyLength { bytes, .. } if bytes == length),
-            "{error}"
-        );
+        assert!(matches!(error, Error::PlaceKeyLength { bytes, .. } if bytes == length), "{error}");
     }
 }
 

@@ -101,6 +101,45 @@ pub fn decode_payload(bytes: &[u8]) -> Result<Payload, Malformed> {
     })
 }
 
+/// Which ops a payload carries; enough to decide whether somebody needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// The namespace.
+    pub space: Space,
+    /// The life that wrote them.
+    pub author: ReplicaId,
+    /// The first seq.
+    pub first: u64,
+    /// The last seq.
+    pub last: u64,
+}
+
+/// The fields of [`StoredGroup`] up to the number of its ops.
+#[derive(Deserialize)]
+struct Head {
+    space: Space,
+    ids: Vec<ReplicaId>,
+    first: u64,
+    _stamp: Stamp,
+    _deps: Vec<Short>,
+    ops: u64,
+}
+
+/// Reads which ops a payload carries without decoding them; `None` for payloads that are no group.
+pub fn decode_span(bytes: &[u8]) -> Result<Option<Span>, Malformed> {
+    let (&[format, variant], rest) = bytes.split_first_chunk::<2>().ok_or(Malformed)?;
+    if format != PAYLOAD_FORMAT {
+        return Err(Malformed);
+    }
+    if variant != 0 {
+        return Ok(None);
+    }
+    let (head, _ops): (Head, _) = postcard::take_from_bytes(rest).map_err(|_| Malformed)?;
+    let author = *head.ids.first().ok_or(Malformed)?;
+    let last = head.first.checked_add(head.ops).and_then(|end| end.checked_sub(1)).ok_or(Malformed)?;
+    Ok(Some(Span { space: head.space, author, first: head.first, last }))
+}
+
 /// The replica ids of one payload, numbered as they come up.
 struct Table {
     ids: Vec<ReplicaId>,
@@ -253,4 +292,48 @@ fn finite(deadline_ms: DeadlineMs) -> Option<DeadlineMs> {
 
 fn infinite(deadline_ms: Option<DeadlineMs>) -> DeadlineMs {
     deadline_ms.unwrap_or(crate::crdt::NEVER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::NEVER_MS;
+
+    fn group() -> Group {
+        let other = Dot { replica: ReplicaId([2; 16]), seq: 9 };
+        let set = Effect::Set {
+            seen: Observed { siblings: vec![other], entries: vec![] },
+            value: "v".into(),
+            deadline_ms: NEVER_MS,
+        };
+        let cut = Op::Cut {
+            context: [other].into_iter().collect(),
+            resets: vec![("k".into(), vec![Seen { presence: other, seq: 12, up: 3, down: 1 }])],
+        };
+        Group {
+            space: Space::numbered(0),
+            author: ReplicaId([1; 16]),
+            first: 7,
+            stamp: Stamp::at_ms(1_000),
+            deps: vec![other],
+            ops: vec![Op::Key { key: "k".into(), effect: set }, cut],
+        }
+    }
+
+    #[test]
+    fn a_payload_comes_back_as_it_went() {
+        for payload in [Payload::Group(group()), Payload::Clock { mark_ms: 5 }] {
+            assert_eq!(decode_payload(&encode_payload(&payload)), Ok(payload));
+        }
+    }
+
+    #[test]
+    fn a_span_is_read_without_the_ops() {
+        let bytes = encode_payload(&Payload::Group(group()));
+        let group = group();
+        let span = Span { space: group.space.clone(), author: group.author, first: 7, last: group.last().seq };
+        assert_eq!(decode_span(&bytes), Ok(Some(span)));
+        assert_eq!(decode_span(&encode_payload(&Payload::Clock { mark_ms: 5 })), Ok(None));
+        assert_eq!(decode_span(&bytes[..1]), Err(Malformed));
+    }
 }

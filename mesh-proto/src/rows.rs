@@ -19,26 +19,23 @@ use crate::vector::Vector;
 
 /// Computes `place(x)`: a 64-bit hash under the cluster's secret.
 #[derive(Clone)]
-pub struct Placer(blake3::Hasher);
+pub struct Placer([u8; 32]);
 
 impl Placer {
     /// A placer under the cluster's secret (the place key, which never rotates).
     pub fn new(place_key: &[u8; 32]) -> Self {
-        Self(blake3::Hasher::new_keyed(place_key))
+        Self(*place_key)
     }
 
     /// The place of `x`.
     pub fn place(&self, x: &[u8]) -> u64 {
-        let mut hasher = self.0.clone();
-        hasher.update(x);
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        u64::from_be_bytes(bytes)
+        let hash = blake3::keyed_hash(&self.0, x);
+        u64::from_be_bytes(*hash.as_bytes().first_chunk().expect("32 bytes begin with 8"))
     }
 
     /// A keyed hasher for digests under the same secret.
     pub fn hasher(&self) -> blake3::Hasher {
-        self.0.clone()
+        blake3::Hasher::new_keyed(&self.0)
     }
 }
 

@@ -188,7 +188,7 @@ impl<R: Rows> Draft<'_, R> {
     }
 
     /// Resets the elements of a key that are hidden; the register too, if nothing else is left to see.
-    fn clear_hidden(&mut self, key: &Bytes, state: &KeyState) -> Result<(), R::Error> {
+    fn clear_hidden(&mut self, key: &Bytes, state: &KeyState<'_>) -> Result<(), R::Error> {
         let hidden = observed(state, |deadline_ms| !state.sees(deadline_ms));
         if !hidden.is_empty() {
             self.push(key, Effect::Reset { seen: hidden })?;
@@ -196,19 +196,19 @@ impl<R: Rows> Draft<'_, R> {
         if state.value().is_none() { self.unexpire(key, state) } else { Ok(()) }
     }
 
-    fn unexpire(&mut self, key: &Bytes, state: &KeyState) -> Result<(), R::Error> {
+    fn unexpire(&mut self, key: &Bytes, state: &KeyState<'_>) -> Result<(), R::Error> {
         let removed = state.register.dots();
         if removed.is_empty() { Ok(()) } else { self.push(key, Effect::Unexpire { removed }) }
     }
 
-    fn drop_own_dead(&mut self, key: &Bytes, state: &KeyState) -> Result<(), R::Error> {
+    fn drop_own_dead(&mut self, key: &Bytes, state: &KeyState<'_>) -> Result<(), R::Error> {
         let own = self.replica.config.id;
         let dead = state.scalar.entries().iter().filter(|entry| entry.owner == own && !entry.is_live());
         dead.map(|entry| Effect::Drop { presence: entry.presence() }).try_for_each(|effect| self.push(key, effect))
     }
 
-    fn state(&self, key: &[u8]) -> Result<KeyState, R::Error> {
-        self.replica.key_state(self.now, self.rows, self.space, key)
+    fn state(&self, key: &[u8]) -> Result<KeyState<'static>, R::Error> {
+        self.replica.key_state(self.now, self.rows, self.space, key).map(KeyState::into_owned)
     }
 
     fn next(&self) -> Dot {

@@ -21,14 +21,20 @@ pub struct View {
 }
 
 /// The rows of one key, and which parts of them can be seen.
-pub(super) struct KeyState {
-    pub(super) scalar: Scalar,
-    pub(super) register: Register,
+pub(super) struct KeyState<'a> {
+    pub(super) scalar: Cow<'a, Scalar>,
+    pub(super) register: Cow<'a, Register>,
     pub(super) at: Commit,
     now_ms: u64,
 }
 
-impl KeyState {
+impl KeyState<'_> {
+    /// The same, apart from the store, which can then be written to.
+    pub(super) fn into_owned(self) -> KeyState<'static> {
+        let Self { scalar, register, at, now_ms } = self;
+        KeyState { scalar: Cow::Owned(scalar.into_owned()), register: Cow::Owned(register.into_owned()), at, now_ms }
+    }
+
     /// Whether an element with this deadline of its own can be seen.
     pub(super) fn sees(&self, deadline_ms: DeadlineMs) -> bool {
         is_visible(self.now_ms, self.register.deadline_ms(), deadline_ms)
@@ -64,26 +70,32 @@ impl Replica {
         Ok(siblings)
     }
 
-    pub(super) fn key_state<R: Rows>(
+    pub(super) fn key_state<'a, R: Rows>(
         &self,
         now: Now,
-        rows: &R,
+        rows: &'a R,
         space: &Space,
         key: &[u8],
-    ) -> Result<KeyState, R::Error> {
+    ) -> Result<KeyState<'a>, R::Error> {
         let place = self.config.placer.place(key);
         let register = rows.row(&RowKey::new(space, place, key, Kind::Expiry))?;
         let scalar = rows.row(&RowKey::new(space, place, key, Kind::Scalar))?;
         Ok(KeyState {
             at: register.at.max(scalar.at).commit,
             now_ms: self.now_ms(now),
-            register: match register.row.map(Cow::into_owned) {
-                Some(Row::Expiry(register)) => register,
-                Some(Row::Scalar(_)) | None => Register::default(),
+            register: match register.row {
+                Some(Cow::Borrowed(Row::Expiry(register))) => Cow::Borrowed(register),
+                Some(Cow::Owned(Row::Expiry(register))) => Cow::Owned(register),
+                Some(Cow::Borrowed(Row::Scalar(_)) | Cow::Owned(Row::Scalar(_))) | None => {
+                    Cow::Owned(Register::default())
+                }
             },
-            scalar: match scalar.row.map(Cow::into_owned) {
-                Some(Row::Scalar(scalar)) => scalar,
-                Some(Row::Expiry(_)) | None => Scalar::default(),
+            scalar: match scalar.row {
+                Some(Cow::Borrowed(Row::Scalar(scalar))) => Cow::Borrowed(scalar),
+                Some(Cow::Owned(Row::Scalar(scalar))) => Cow::Owned(scalar),
+                Some(Cow::Borrowed(Row::Expiry(_)) | Cow::Owned(Row::Expiry(_))) | None => {
+                    Cow::Owned(Scalar::default())
+                }
             },
         })
     }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod crdt;
 pub mod id;
 pub mod log;
+pub mod membership;
 pub mod push;
 pub mod replica;
 pub mod rows;

@@ -1,1 +1,5 @@
-//! x
+//! Worlds to test Everett in.
+//!
+//! [`sim`] holds the simulated ones: many machines, one thread, one seed, virtual time.
+
+pub mod sim;

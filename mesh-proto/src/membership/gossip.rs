@@ -1,0 +1,125 @@
+//! News: what is passed on, to whom, how often.
+//!
+//! A rumour is an id whose standing changed; its content is read from the roster when it is sent, so that an overtaken
+//! standing is never passed on. Each node sends each rumour about 2·log2(n) times, to its neighbours on the news rings at
+//! once and with every probe that leaves anyway (SWIM section 4.1 and Karp et al. 2000 on the logarithmic budget).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::Membership;
+use super::message::Datagram;
+use super::record::Fact;
+use super::roster::Roster;
+use super::timers::Timer;
+use crate::id::NodeId;
+
+const RIDE_FACTS_MAX: usize = 12;
+const FIRST_FLUSH_MS_MAX: u64 = 10;
+const FLUSH: Duration = Duration::from_millis(50);
+const FLUSH_OLD: Duration = Duration::from_millis(150);
+/// Rounds after which a rumour is old.
+const YOUNG_ROUNDS: u32 = 4;
+/// Datagrams to one neighbour in one round.
+const BURST: usize = 4;
+/// What a message weighs before its facts.
+const MESSAGE_BYTES: usize = 24;
+
+#[derive(Debug)]
+struct Rumour {
+    sends_left: u32,
+    rounds: u32,
+    with_card: bool,
+    from: Option<NodeId>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Gossip {
+    rumours: BTreeMap<NodeId, Rumour>,
+}
+
+impl Gossip {
+    /// Takes up to `count` facts for `to`, freshest first, within `bytes`.
+    fn take(&mut self, roster: &Roster, to: NodeId, bytes: usize, count: usize) -> Vec<Fact> {
+        let told = |rumour: &Rumour| rumour.from == Some(to);
+        let mut fresh: Vec<_> = self.rumours.iter_mut().filter(|(_, rumour)| !told(rumour)).collect();
+        fresh.sort_by_key(|(_, rumour)| std::cmp::Reverse(rumour.sends_left));
+        let mut room = bytes;
+        let mut facts = Vec::new();
+        for (&id, rumour) in fresh {
+            let Some(member) = roster.get(id) else { continue };
+            let fact = member.fact(rumour.with_card);
+            if facts.len() == count || fact.bytes() > room {
+                break;
+            }
+            room -= fact.bytes();
+            rumour.sends_left = rumour.sends_left.saturating_sub(1);
+            facts.push(fact);
+        }
+        facts
+    }
+
+    fn drop_spent(&mut self) {
+        self.rumours.retain(|_, rumour| rumour.sends_left > 0);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.rumours.clear();
+    }
+}
+
+impl Membership {
+    /// Passes on what is now held about `id`; `from` told us and need not be told.
+    pub(super) fn spread(&mut self, id: NodeId, with_card: bool, from: Option<NodeId>) {
+        let sends_left = 2 * usize::BITS - 2 * self.rings.len().saturating_sub(1).leading_zeros();
+        let rumour = Rumour { sends_left: sends_left.max(2), rounds: 0, with_card, from };
+        self.gossip.rumours.insert(id, rumour);
+        let wait = self.rng.random_range(0..=FIRST_FLUSH_MS_MAX);
+        self.timers.set(Timer::Flush, Duration::from_millis(wait));
+    }
+
+    /// One round of news to the neighbours.
+    pub(super) fn flush(&mut self) {
+        for to in self.rings.neighbours(self.me.id()) {
+            for _ in 0..BURST {
+                let room = self.config.datagram_bytes_max - MESSAGE_BYTES;
+                let facts = self.gossip.take(&self.roster, to, room, usize::MAX);
+                if facts.is_empty() {
+                    break;
+                }
+                let full = facts.iter().map(Fact::bytes).sum::<usize>() * 2 > room;
+                self.send(to, Datagram::Gossip { facts });
+                if !full {
+                    break;
+                }
+            }
+        }
+        self.gossip.drop_spent();
+        let rumours = self.gossip.rumours.values_mut();
+        let youngest = rumours.map(|rumour| {
+            rumour.rounds += 1;
+            rumour.rounds
+        });
+        if let Some(rounds) = youngest.min() {
+            let wait = if rounds < YOUNG_ROUNDS { FLUSH } else { FLUSH_OLD };
+            self.timers.set(Timer::Flush, wait);
+        }
+    }
+
+    /// What rides along with a ping or its answer: first what the receiver is accused of, then news.
+    pub(super) fn luggage(&mut self, to: NodeId) -> Vec<Fact> {
+        let room = self.config.datagram_bytes_max - MESSAGE_BYTES;
+        let mut facts: Vec<Fact> = self.accusation(to).into_iter().collect();
+        facts.extend(self.gossip.take(&self.roster, to, room - 64, RIDE_FACTS_MAX));
+        self.gossip.drop_spent();
+        facts
+    }
+
+    /// What `to` must hear to refute it: that it is held to be gone.
+    pub(super) fn accusation(&self, to: NodeId) -> Option<Fact> {
+        let member = self.roster.get(to)?;
+        (!member.standing.is_alive()).then(|| member.fact(false))
+    }
+}

@@ -1,0 +1,47 @@
+//! Turns: a subject paces its observers, so that they probe it evenly without talking to each other.
+//!
+//! With m observers a cycle is m periods long and each observer has one turn in it, by the order of ids. Every answer says
+//! how long until the asker's next turn; no state is kept. An observer that gets no such word falls back to one probe per
+//! cycle.
+
+use std::time::Duration;
+
+use super::Membership;
+use crate::id::NodeId;
+
+/// Below any link's idle timeout.
+const NEXT_IN_MAX: Duration = Duration::from_secs(30);
+
+impl Membership {
+    /// How long until this observer's next turn, at least half a cycle.
+    pub(super) fn next_in(&self, observer: NodeId) -> Duration {
+        let observers = self.rings.observers(self.me.id());
+        let turn = observers.iter().position(|&id| id == observer).unwrap_or(0);
+        let period = self.config.probe_period;
+        let cycle = period * ring_count(observers.len());
+        let own_offset = Duration::from_micros(self.me.standing.life.nonce % 1_000_000);
+        let earliest = self.timers.now().since_start() + own_offset + cycle / 2;
+        let turn_at = period * ring_count(turn + 1);
+        let wait = remainder(turn_at + cycle.saturating_sub(remainder(earliest, cycle)), cycle);
+        (cycle / 2 + wait).min(NEXT_IN_MAX)
+    }
+
+    /// When to send the next probe so that it arrives at the turn the subject named.
+    pub(super) fn until_turn(&self, next_in: Duration, rtt: Duration) -> Duration {
+        next_in.min(NEXT_IN_MAX).saturating_sub(rtt).max(self.config.timeout_min)
+    }
+
+    /// How long between two probes of `id` from here if `id` does not say.
+    pub(super) fn pace_of(&self, id: NodeId) -> Duration {
+        (self.config.probe_period * ring_count(self.rings.observers(id).len())).min(NEXT_IN_MAX)
+    }
+}
+
+fn ring_count(count: usize) -> u32 {
+    u32::try_from(count.max(1)).expect("at most one per ring")
+}
+
+fn remainder(of: Duration, by: Duration) -> Duration {
+    let rest = of.as_nanos() % by.as_nanos().max(1);
+    Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,7 @@
+//! Simulated worlds: one thread, one seed, virtual time.
+//!
+//! Nothing here waits or asks the machine it runs on for anything; a seed is a bug report.
+
+pub mod checks;
+pub mod members;
+pub mod net;

@@ -1,0 +1,390 @@
+//! Many membership machines on one simulated network.
+//!
+//! The world plays the agent for each: dials, links, seeds, the durable epoch. It checks the protocol's promises after
+//! every step and hashes everything said, so that two runs of one seed can be compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use everett_mesh_proto::id::{ClusterId, NodeId};
+use everett_mesh_proto::membership::{
+    Card, Cmd, Config, Datagram, Event, Input, Life, MemberState, Membership, Output, Record, StreamMessage, Transport,
+};
+use everett_mesh_proto::time::{Instant, Now};
+
+use super::checks::Checks;
+use super::net::Net;
+
+const SEED_RETRY: Duration = Duration::from_secs(1);
+/// IP and UDP around each datagram.
+const HEADERS_BYTES: usize = 28;
+
+#[derive(Debug)]
+enum Happening {
+    Datagram(Datagram),
+    Stream(StreamMessage),
+    Linked,
+    Unlinked,
+}
+
+#[derive(Debug)]
+enum Due {
+    /// Something reaches a node from another.
+    Reach { from: usize, to: usize, what: Happening },
+    /// A machine wants to be woken.
+    Wake(usize),
+    /// A node that has not joined dials its seeds.
+    Seeds(usize, Vec<usize>),
+}
+
+#[derive(Debug)]
+struct Node {
+    id: NodeId,
+    site: usize,
+    boot_epoch: u64,
+    machine: Option<Membership>,
+    asleep_until: Instant,
+    joined: bool,
+}
+
+/// What the network carried.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Traffic {
+    /// Datagrams and stream messages.
+    pub messages: usize,
+    /// Their weight, with IP and UDP headers.
+    pub bytes: usize,
+}
+
+/// The world.
+#[derive(Debug)]
+pub struct World {
+    /// The network, to be harmed at will.
+    pub net: Net,
+    /// Who was told what, when.
+    pub events: Vec<(Instant, usize, Event)>,
+    /// What was sent so far.
+    pub traffic: Traffic,
+    config: Config,
+    seed: u64,
+    now: Instant,
+    due: BTreeMap<(Instant, u64), Due>,
+    last_due: u64,
+    nodes: Vec<Node>,
+    links: BTreeSet<(usize, usize)>,
+    sight: Sight,
+}
+
+#[derive(Debug, Default)]
+struct Sight {
+    checks: Checks,
+    trace: blake3::Hasher,
+}
+
+impl World {
+    /// `count` nodes in `sites` sites, none started.
+    pub fn new(seed: u64, count: usize, sites: usize, config: Config) -> Self {
+        let mut net = Net::new(seed, sites);
+        let cluster = ClusterId([7; 16]);
+        let node = |number: usize| Node {
+            id: NodeId::derive(cluster, &format!("node-{number}")),
+            site: net.add(),
+            boot_epoch: 0,
+            machine: None,
+            asleep_until: Instant::ZERO,
+            joined: false,
+        };
+        let nodes = (0..count).map(node).collect();
+        Self {
+            net,
+            events: Vec::new(),
+            traffic: Traffic::default(),
+            config,
+            seed,
+            now: Instant::ZERO,
+            due: BTreeMap::new(),
+            last_due: 0,
+            nodes,
+            links: BTreeSet::new(),
+            sight: Sight::default(),
+        }
+    }
+
+    /// A world whose nodes have all found each other.
+    pub fn formed(seed: u64, count: usize, sites: usize, config: Config) -> Self {
+        let mut world = Self::new(seed, count, sites, config);
+        world.form(count);
+        world
+    }
+
+    /// Starts the first `count` nodes and waits until they have found each other and are quiet.
+    pub fn form(&mut self, count: usize) {
+        (0..count).for_each(|node| self.start(node, &[0, 1, 2]));
+        let formed = self
+            .run_until(Duration::from_secs(30), |world| world.running().all(|(_, machine)| machine.alive() == count));
+        assert!(formed.is_some(), "seed {}: all nodes find each other", self.seed);
+        self.run_for(Duration::from_secs(20));
+        self.events.clear();
+        self.traffic = Traffic::default();
+    }
+
+    /// How many nodes there are, running or not.
+    #[expect(clippy::len_without_is_empty, reason = "a world without nodes is of no use")]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// What reproduces this world.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The id of a node.
+    pub fn id(&self, node: usize) -> NodeId {
+        self.nodes[node].id
+    }
+
+    /// The machine of a node that runs.
+    pub fn machine(&self, node: usize) -> Option<&Membership> {
+        self.nodes[node].machine.as_ref()
+    }
+
+    /// Nodes that run.
+    pub fn running(&self) -> impl Iterator<Item = (usize, &Membership)> {
+        self.nodes.iter().enumerate().filter_map(|(number, node)| Some((number, node.machine.as_ref()?)))
+    }
+
+    /// What `observer` holds of `node`.
+    pub fn state(&self, observer: usize, node: usize) -> Option<MemberState> {
+        self.machine(observer)?.member(self.id(node)).map(|member| member.state)
+    }
+
+    /// Whether every running node but `node` itself holds it in this state.
+    pub fn all_hold(&self, node: usize, state: MemberState) -> bool {
+        let mut others = self.running().filter(|&(observer, _)| observer != node);
+        others.all(|(observer, _)| self.state(observer, node) == Some(state))
+    }
+
+    /// The hash of all that was said so far.
+    pub fn trace(&self) -> String {
+        self.sight.trace.finalize().to_string()
+    }
+
+    /// Starts a node with the next boot epoch.
+    pub fn start(&mut self, number: usize, seeds: &[usize]) {
+        let boot_epoch = self.nodes[number].boot_epoch + 1;
+        self.start_with_epoch(number, seeds, boot_epoch);
+    }
+
+    /// Starts a node with this boot epoch, stale or not.
+    pub fn start_with_epoch(&mut self, number: usize, seeds: &[usize], boot_epoch: u64) {
+        let node = &mut self.nodes[number];
+        let nonce = u64::from_le_bytes(
+            *blake3::hash(format!("{} {number} {:?}", self.seed, self.now).as_bytes())
+                .as_bytes()
+                .first_chunk()
+                .expect("a hash is longer"),
+        );
+        let card = Card {
+            name: format!("node-{number}"),
+            site: format!("site-{}", node.site),
+            addrs: vec![([127, 0, 0, 1], u16::try_from(number).unwrap_or(0)).into()],
+            caps: 0,
+        };
+        let life = Life { id: node.id, boot_epoch, nonce };
+        let record = Record { life, incarnation: 0, card };
+        let now = Now { mono: self.now, wall_ms: 0 };
+        node.machine = Some(Membership::new(now, self.config.clone(), record, nonce));
+        node.boot_epoch = boot_epoch;
+        node.joined = false;
+        self.sight.checks.restarted(number);
+        self.input(number, Input::Cmd(Cmd::Join { known: Vec::new() }));
+        let seeds = seeds.iter().copied().filter(|&seed| seed != number && seed < self.nodes.len()).collect();
+        self.schedule(Duration::ZERO, Due::Seeds(number, seeds));
+    }
+
+    /// The node falls silent: power lost.
+    pub fn crash(&mut self, number: usize) {
+        self.nodes[number].machine = None;
+        self.links.retain(|&(a, b)| a != number && b != number);
+    }
+
+    /// The process dies, and its host says so to all who are linked.
+    pub fn kill(&mut self, number: usize) {
+        let linked: Vec<_> = self.links.iter().filter(|(a, _)| *a == number).map(|&(_, b)| b).collect();
+        self.crash(number);
+        for to in linked {
+            if let Some(delay) = self.net.datagram(number, to) {
+                self.schedule(delay, Due::Reach { from: number, to, what: Happening::Unlinked });
+            }
+        }
+    }
+
+    /// The process takes no step for this long; what comes meanwhile waits.
+    pub fn sleep(&mut self, number: usize, time: Duration) {
+        self.nodes[number].asleep_until = self.now + time;
+    }
+
+    /// The operator's wish.
+    pub fn command(&mut self, number: usize, cmd: Cmd) {
+        self.input(number, Input::Cmd(cmd));
+    }
+
+    /// Runs for this long.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+
+    /// Runs until the condition holds, at most `limit`; how long it took.
+    pub fn run_until(&mut self, limit: Duration, mut holds: impl FnMut(&Self) -> bool) -> Option<Duration> {
+        let (start, end) = (self.now, self.now + limit);
+        loop {
+            if holds(self) {
+                return Some(self.now.saturating_since(start));
+            }
+            match self.due.first_entry() {
+                Some(entry) if entry.key().0 <= end => {
+                    self.now = entry.key().0;
+                    let due = entry.remove();
+                    self.happen(due);
+                }
+                _ => {
+                    self.now = end;
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn schedule(&mut self, after: Duration, due: Due) {
+        self.last_due += 1;
+        self.due.insert((self.now + after, self.last_due), due);
+    }
+
+    fn happen(&mut self, due: Due) {
+        let (Due::Reach { to: number, .. } | Due::Wake(number) | Due::Seeds(number, _)) = due;
+        let asleep = self.nodes[number].asleep_until.saturating_since(self.now);
+        if !asleep.is_zero() {
+            return self.schedule(asleep, due);
+        }
+        match due {
+            Due::Reach { from, to, what } => self.reach(from, to, what),
+            Due::Wake(number) => {
+                let now = Now { mono: self.now, wall_ms: 0 };
+                let Some(machine) = &mut self.nodes[number].machine else { return };
+                if machine.poll_timeout().is_some_and(|deadline| deadline.at <= now.mono) {
+                    machine.handle_timeout(now);
+                    self.after_step(number);
+                }
+            }
+            Due::Seeds(number, seeds) => {
+                if self.nodes[number].machine.is_some() && !self.nodes[number].joined {
+                    for &seed in &seeds {
+                        self.dial(number, seed);
+                    }
+                    self.schedule(SEED_RETRY, Due::Seeds(number, seeds));
+                }
+            }
+        }
+    }
+
+    fn reach(&mut self, from: usize, to: usize, what: Happening) {
+        let peer = self.nodes[from].id;
+        let input = match what {
+            Happening::Datagram(message) => Input::Datagram { from: peer, message },
+            Happening::Stream(message) => Input::Stream { from: peer, message },
+            Happening::Linked => {
+                self.links.insert((to, from));
+                Input::Transport(Transport::Connected { node: peer, rtt: self.net.rtt(from, to) })
+            }
+            Happening::Unlinked => {
+                self.links.remove(&(to, from));
+                Input::Transport(Transport::Closed { node: peer })
+            }
+        };
+        self.input(to, input);
+    }
+
+    fn input(&mut self, number: usize, input: Input) {
+        let now = Now { mono: self.now, wall_ms: 0 };
+        if let Some(machine) = &mut self.nodes[number].machine {
+            machine.handle_input(now, input);
+            self.after_step(number);
+        }
+    }
+
+    fn after_step(&mut self, number: usize) {
+        while let Some(output) = self.nodes[number].machine.as_mut().and_then(Membership::poll_output) {
+            let line = format!("{:?} {number} {output:?}\n", self.now);
+            self.sight.trace.update(line.as_bytes());
+            self.carry_out(number, output);
+        }
+        let Some(machine) = &self.nodes[number].machine else { return };
+        self.sight.checks.after_step(number, machine);
+        if let Some(deadline) = machine.poll_timeout() {
+            let after = deadline.at.saturating_since(self.now);
+            self.schedule(after, Due::Wake(number));
+        }
+    }
+
+    fn carry_out(&mut self, from: usize, output: Output) {
+        match output {
+            Output::Datagram { to, message } => {
+                self.count(message.bytes());
+                let to = self.number(to);
+                if let Some(delay) = self.net.datagram(from, to) {
+                    self.schedule(delay, Due::Reach { from, to, what: Happening::Datagram(message) });
+                }
+            }
+            Output::Stream { to, message } => {
+                self.count(0);
+                let to = self.number(to);
+                if let Some(delay) = self.net.stream(from, to) {
+                    self.schedule(delay, Due::Reach { from, to, what: Happening::Stream(message) });
+                }
+            }
+            Output::Dial { node, .. } => self.dial(from, self.number(node)),
+            Output::Event(event) => self.hear(from, event),
+        }
+    }
+
+    fn hear(&mut self, number: usize, event: Event) {
+        if let Event::Probed { .. } = event {
+            return;
+        }
+        if let Event::Joined { .. } = event {
+            self.nodes[number].joined = true;
+        }
+        if let Event::EpochBehind { known } = event {
+            self.nodes[number].boot_epoch = known + 1;
+            self.input(number, Input::Cmd(Cmd::BootEpoch(known + 1)));
+        }
+        if event == Event::LeaveDone {
+            self.kill(number);
+        }
+        self.events.push((self.now, number, event));
+    }
+
+    fn dial(&mut self, from: usize, to: usize) {
+        let both_ways = self.net.reaches(from, to) && self.net.reaches(to, from);
+        if both_ways && self.nodes[to].machine.is_some() {
+            let rtt = self.net.rtt(from, to);
+            self.schedule(rtt, Due::Reach { from, to, what: Happening::Linked });
+            self.schedule(rtt, Due::Reach { from: to, to: from, what: Happening::Linked });
+        }
+    }
+
+    fn number(&self, id: NodeId) -> usize {
+        self.nodes.iter().position(|node| node.id == id).expect("only nodes of this world are spoken to")
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.traffic.messages += 1;
+        self.traffic.bytes += bytes + HEADERS_BYTES;
+    }
+}

@@ -1,0 +1,273 @@
+//! Membership on a simulated network: 64 nodes in 16 sites, half a globe apart, and everything that goes wrong there.
+//!
+//! Every step of every run is checked for the protocol's promises (`sim::checks`); the tests here add what must happen, and
+//! by when. A failure names its seed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use everett_mesh_proto::membership::{Cmd, Config, Event, MemberState};
+use everett_tests::sim::members::World;
+
+const NODES: usize = 64;
+const SITES: usize = 16;
+
+fn formed(seed: u64) -> World {
+    World::formed(seed, NODES, SITES, Config::default())
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Numbers of the nodes that somebody accused.
+fn accused(world: &World) -> BTreeSet<usize> {
+    let mut ids = BTreeSet::new();
+    for (_, _, event) in &world.events {
+        if let Event::Unreachable { life } = event {
+            ids.insert(life.id);
+        }
+    }
+    (0..world.len()).filter(|&node| ids.contains(&world.id(node))).collect()
+}
+
+fn all_see(world: &World, count: usize) -> bool {
+    world.running().all(|(_, machine)| machine.alive() == count)
+}
+
+/// Runs until it holds, and fails if that takes longer than `limit`.
+fn within(limit: Duration, world: &mut World, what: &str, holds: impl FnMut(&World) -> bool) -> Duration {
+    let took = world.run_until(limit, holds);
+    took.unwrap_or_else(|| panic!("seed {}: {what} within {limit:?}", world.seed()))
+}
+
+#[test]
+fn a_crash_is_known_to_all_and_nobody_else_is_accused() {
+    let mut all = Vec::new();
+    for seed in 1..=10 {
+        let mut world = formed(seed);
+        world.crash(5);
+        all.push(within(seconds(5), &mut world, "all know of the crash", |world| {
+            world.all_hold(5, MemberState::Unreachable)
+        }));
+        world.run_for(seconds(70));
+        assert!(world.all_hold(5, MemberState::Dead), "seed {seed}: a minute later it is dead");
+        assert_eq!(accused(&world), [5].into(), "seed {seed}");
+    }
+    all.sort_unstable();
+    assert!(all[5] <= millis(2_500), "median {:?}", all[5]);
+}
+
+#[test]
+fn a_crash_is_known_to_all_at_twenty_percent_loss() {
+    for seed in 11..=14 {
+        let mut world = formed(seed);
+        world.net.loss = 0.2;
+        world.run_for(seconds(20));
+        world.crash(7);
+        within(seconds(6), &mut world, "all know of the crash", |world| world.all_hold(7, MemberState::Unreachable));
+        assert_eq!(accused(&world), [7].into(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_process_that_dies_on_a_living_host_is_found_sooner() {
+    let mut world = formed(15);
+    world.kill(9);
+    within(millis(2_500), &mut world, "all know", |world| world.all_hold(9, MemberState::Unreachable));
+    assert_eq!(accused(&world), [9].into());
+}
+
+/// Seed, share lost, simulated seconds; messages and bytes per node and second that may be spent.
+const LOSSES: [(u64, f64, u64, f64, f64); 3] =
+    [(21, 0.0, 300, 2.15, 170.0), (22, 0.05, 600, 3.6, 290.0), (23, 0.3, 120, 16.0, 2_000.0)];
+
+#[test]
+fn nobody_is_accused_at_any_loss_up_to_thirty_percent() {
+    for (seed, loss, time, messages_max, bytes_max) in LOSSES {
+        let mut world = formed(seed);
+        world.net.loss = loss;
+        world.run_for(seconds(time));
+        assert!(accused(&world).is_empty(), "seed {seed}: {:?}", world.events);
+        let share = |count: usize| count as f64 / NODES as f64 / time as f64;
+        let (messages, bytes) = (share(world.traffic.messages), share(world.traffic.bytes));
+        assert!(messages <= messages_max && bytes <= bytes_max, "{loss}: {messages:.2} messages, {bytes:.0} bytes");
+    }
+}
+
+#[test]
+fn nobody_is_accused_while_a_quarter_of_the_pairs_of_sites_cannot_talk() {
+    let mut world = formed(24);
+    world.net.cut_sites(0.25);
+    world.run_for(seconds(120));
+    assert!(accused(&world).is_empty(), "{:?}", world.events);
+}
+
+#[test]
+fn members_that_sleep_accuse_nobody_and_are_back_when_they_wake() {
+    let mut world = formed(25);
+    let sleepers: BTreeSet<_> = (0..NODES).step_by(4).collect();
+    for &node in &sleepers {
+        world.sleep(node, seconds(30));
+    }
+    world.run_for(seconds(30));
+    within(seconds(10), &mut world, "all are back", |world| all_see(world, NODES));
+    assert!(accused(&world).is_subset(&sleepers), "{:?}", accused(&world));
+}
+
+#[test]
+fn a_newcomer_is_known_by_all_in_less_than_a_second() {
+    let mut world = World::new(31, NODES, SITES, Config::default());
+    world.form(NODES - 1);
+    world.start(NODES - 1, &[3, 4]);
+    within(seconds(1), &mut world, "all know the newcomer", |world| all_see(world, NODES));
+}
+
+#[test]
+fn a_leave_is_known_by_all_at_once_and_is_final_for_its_epoch() {
+    let mut world = formed(32);
+    world.command(8, Cmd::Leave);
+    within(millis(700), &mut world, "all know of the leave", |world| world.all_hold(8, MemberState::Left));
+    world.run_for(seconds(60));
+    assert!(world.machine(8).is_none(), "the leaver was told that it may go");
+    assert!(accused(&world).is_empty());
+    world.start(8, &[0]);
+    within(seconds(2), &mut world, "it is back in a later epoch", |world| all_see(world, NODES));
+}
+
+#[test]
+fn a_restarted_node_is_itself_again_at_once() {
+    let mut world = formed(33);
+    world.crash(11);
+    world.run_for(millis(100));
+    world.start(11, &[0, 1]);
+    let id = world.id(11);
+    within(seconds(2), &mut world, "all know the new life", |world| {
+        world.running().all(|(_, machine)| machine.member(id).is_some_and(|member| member.boot_epoch == 2))
+    });
+    world.run_for(seconds(20));
+    assert!(world.all_hold(11, MemberState::Alive));
+    assert!(accused(&world).is_empty());
+}
+
+#[test]
+fn a_node_whose_epoch_was_lost_takes_a_later_one_than_the_mesh_knows() {
+    let mut world = formed(34);
+    world.crash(11);
+    world.run_for(seconds(30));
+    world.start_with_epoch(11, &[0], 0);
+    within(seconds(2), &mut world, "it is back", |world| all_see(world, NODES));
+    assert_eq!(world.machine(0).unwrap().member(world.id(11)).unwrap().boot_epoch, 2);
+}
+
+#[test]
+fn a_partition_heals_by_itself() {
+    let mut world = formed(41);
+    for node in 0..NODES / 2 {
+        world.net.put_into_group(node, 1);
+    }
+    within(seconds(20), &mut world, "each half sees itself", |world| all_see(world, NODES / 2));
+    world.run_for(seconds(90));
+    world.events.clear();
+    for node in 0..NODES / 2 {
+        world.net.put_into_group(node, 0);
+    }
+    within(seconds(6), &mut world, "all see all", |world| all_see(world, NODES));
+    world.run_for(seconds(60));
+    assert!(all_see(&world, NODES));
+    assert!(accused(&world).is_empty(), "nobody is buried by the other half's view");
+}
+
+#[test]
+fn a_node_that_is_cut_off_accuses_itself() {
+    let mut world = formed(42);
+    world.net.put_into_group(13, 1);
+    world.run_for(seconds(15));
+    assert!(world.machine(13).unwrap().is_isolated());
+    assert_eq!(world.machine(13).unwrap().alive(), NODES, "it accuses nobody else");
+    assert!(world.all_hold(13, MemberState::Unreachable));
+    world.net.put_into_group(13, 0);
+    within(seconds(6), &mut world, "it is back", |world| all_see(world, NODES));
+    assert!(!world.machine(13).unwrap().is_isolated());
+}
+
+#[test]
+fn a_node_that_hears_nothing_is_noticed() {
+    let mut world = formed(43);
+    for from in 0..NODES {
+        world.net.cut(from, 17, true);
+    }
+    within(seconds(5), &mut world, "the deaf node is noticed", |world| world.all_hold(17, MemberState::Unreachable));
+    world.run_for(seconds(30));
+    assert_eq!(accused(&world), [17].into());
+}
+
+#[test]
+fn small_meshes_find_a_crash_too() {
+    for (seed, nodes) in [(51, 2), (52, 3), (53, 4), (54, 5), (55, 6)] {
+        let mut world = World::formed(seed, nodes, nodes, Config::default());
+        world.crash(1);
+        within(seconds(9), &mut world, "all know of the crash", |world| world.all_hold(1, MemberState::Unreachable));
+        world.start(1, &[0]);
+        within(seconds(3), &mut world, "it is back", |world| all_see(world, nodes));
+    }
+}
+
+#[test]
+fn small_meshes_accuse_nobody_at_loss() {
+    for (seed, nodes) in [(56, 2), (57, 3), (58, 4)] {
+        let mut world = World::formed(seed, nodes, nodes, Config::default());
+        world.net.loss = 0.2;
+        world.run_for(seconds(1_200));
+        assert!(accused(&world).is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_member_that_goes_and_comes_is_shown_three_times_at_most() {
+    let mut world = World::formed(61, 16, 8, Config::default());
+    let node = 5;
+    for _ in 0..15 {
+        world.net.put_into_group(node, 1);
+        world.run_for(seconds(20));
+        world.net.put_into_group(node, 0);
+        world.run_for(seconds(20));
+    }
+    let shown = |observer| {
+        let returns =
+            world.events.iter().filter(|(_, by, event)| *by == observer && matches!(event, Event::Returned { .. }));
+        returns.count()
+    };
+    let most = (0..16).filter(|&observer| observer != node).map(shown).max();
+    assert!(most <= Some(3));
+    assert!(most >= Some(1));
+}
+
+#[test]
+fn the_saving_profile_finds_a_crash_for_a_quarter_of_the_traffic() {
+    let mut world = World::formed(62, NODES, SITES, Config::eco());
+    world.run_for(seconds(100));
+    let sent = world.traffic.messages as f64 / NODES as f64 / 100.0;
+    assert!(sent <= 0.6, "{sent} messages per node and second");
+    world.crash(3);
+    within(seconds(10), &mut world, "all know of the crash", |world| world.all_hold(3, MemberState::Unreachable));
+}
+
+#[test]
+fn one_seed_tells_one_story() {
+    let story = |seed| {
+        let mut world = formed(seed);
+        world.net.loss = 0.1;
+        world.crash(2);
+        world.run_for(seconds(20));
+        world.start(2, &[0]);
+        world.run_for(seconds(20));
+        world.trace()
+    };
+    assert_eq!(story(71), story(71));
+    assert_ne!(story(71), story(72));
+}

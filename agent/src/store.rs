@@ -19,7 +19,7 @@ mod segment_cursor;
 
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{LogAction, LogError};
-pub use log_dir::{Describe, LogDir, LogSettings, Recyclable, RunSink, Spare, SpareRequest};
+pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
 pub use log_index::{LogIndex, Mark, SegmentSummary};
 pub use log_reader::LogReader;
-pub use segment::{LogIdentity, LogRecord, StoreId};
+pub use segment::{LogIdentity, StoreId};

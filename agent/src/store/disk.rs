@@ -53,22 +53,13 @@ impl Folder {
     /// Opens `path`, making it (mode 0700) if it does not exist.
     pub fn open(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            handle: File::open(path)?,
-        })
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        Ok(Self { path: path.to_owned(), handle: File::open(path)? })
     }
 
     /// Another handle on the same directory, for a reader on another thread.
     pub fn reopen(&self) -> io::Result<Self> {
-        Ok(Self {
-            path: self.path.clone(),
-            handle: self.handle.try_clone()?,
-        })
+        Ok(Self { path: self.path.clone(), handle: self.handle.try_clone()? })
     }
 }
 
@@ -89,10 +80,7 @@ impl Disk for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path.join(name))
+        OpenOptions::new().read(true).write(true).open(self.path.join(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -42,9 +42,7 @@ pub enum LogError {
         file: String,
     },
     /// A record is damaged although later groups, written after it was durable, are intact.
-    #[error(
-        "log: commit {commit} is damaged at byte {offset} of {file}; restore a backup, or run `everett check`"
-    )]
+    #[error("log: commit {commit} is damaged at byte {offset} of {file}; restore a backup, or run `everett check`")]
     Corrupt {
         /// The segment.
         file: String,
@@ -68,9 +66,7 @@ pub enum LogError {
         commit: u64,
     },
     /// The directory already holds a log.
-    #[error(
-        "log: there is a log here, but no rows beside it; restore rows.redb, or move the log away"
-    )]
+    #[error("log: there is a log here, but no rows beside it; restore rows.redb, or move the log away")]
     Exists,
     /// The directory holds no log.
     #[error("log: the log is missing; restore it together with rows.redb")]
@@ -81,7 +77,7 @@ pub enum LogError {
         /// The payload's length.
         length_bytes: u64,
     },
-    /// A record's payload is not what the describer understands.
+    /// A whole record holds no payload that this program knows.
     #[error("log: the content of commit {commit} cannot be read by this program")]
     Payload {
         /// The record.
@@ -93,11 +89,7 @@ impl LogError {
     /// Wraps an operating system's error.
     pub(crate) fn io(action: LogAction, file: &str) -> impl FnOnce(io::Error) -> Self {
         let file = file.to_owned();
-        move |source| Self::Io {
-            action,
-            file,
-            source,
-        }
+        move |source| Self::Io { action, file, source }
     }
 }
 

@@ -16,16 +16,17 @@ mod pool;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use everett_mesh_proto::log::{Medium, Record};
+use everett_mesh_proto::wire::payload_span;
+
 use super::disk::{Disk, DiskFile};
 use super::error::{LogAction, LogError};
 use super::log_index::{LogIndex, SegmentSummary};
 use super::segment::{
-    HEADER_BYTES, Header, LogRecord, TRAILER_BYTES, encode_footer, encode_record, encode_trailer,
-    record_bytes, size,
+    HEADER_BYTES, Header, TRAILER_BYTES, encode_footer, encode_record, encode_trailer, record_bytes, size,
 };
 
 pub(super) use open::read_header;
-pub use open::{Describe, RunSink};
 pub use pool::{Spare, SpareRequest};
 
 use pool::Pool;
@@ -46,10 +47,7 @@ pub struct LogSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            spares_max: 2,
-        }
+        Self { segment_bytes: 64 << 20, spares_max: 2 }
     }
 }
 
@@ -122,22 +120,6 @@ impl<D: Disk> LogDir<D> {
         (self.first_commit(), self.live.header.first_commit)
     }
 
-    /// Appends `group` and makes it durable. Commits must continue the log's. After an error the log is closed for good.
-    pub fn append<R: LogRecord>(&mut self, group: &[R]) -> Result<(), LogError> {
-        self.guarded(|log| {
-            // Small segments, as tests use them, are not outgrown by a group of small records.
-            let bytes_max = GROUP_BYTES_MAX.min(log.pool.settings.segment_bytes / 4);
-            let mut rest = group;
-            while !rest.is_empty() {
-                let (count, bytes) = prefix_within(rest, bytes_max)?;
-                let (now, later) = rest.split_at(count);
-                log.append_one_write(now, bytes)?;
-                rest = later;
-            }
-            Ok(())
-        })
-    }
-
     /// Lets go of what may leave, oldest first, and returns how many segments went.
     pub fn recycle(&mut self, allowed: Recyclable) -> Result<usize, LogError> {
         self.guarded(|log| {
@@ -145,9 +127,7 @@ impl<D: Disk> LogDir<D> {
             while let Some(oldest) = log.sealed.front() {
                 let last_commit = oldest.summary.next_commit() - 1;
                 let over_budget = log.bytes() > allowed.bytes_max;
-                if last_commit > allowed.flushed
-                    || (last_commit > allowed.acknowledged && !over_budget)
-                {
+                if last_commit > allowed.flushed || (last_commit > allowed.acknowledged && !over_budget) {
                     break;
                 }
                 let (first_commit, length) = (oldest.summary.first_commit(), oldest.length);
@@ -173,10 +153,7 @@ impl<D: Disk> LogDir<D> {
         self.pool.adopt(spare);
     }
 
-    fn guarded<T>(
-        &mut self,
-        act: impl FnOnce(&mut Self) -> Result<T, LogError>,
-    ) -> Result<T, LogError> {
+    fn guarded<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
         if self.failed {
             return Err(LogError::Failed);
         }
@@ -185,32 +162,19 @@ impl<D: Disk> LogDir<D> {
         done
     }
 
-    fn append_one_write<R: LogRecord>(&mut self, group: &[R], bytes: u64) -> Result<(), LogError> {
+    fn append_one_write(&mut self, group: &[Record], bytes: u64) -> Result<(), LogError> {
         if !self.live.has_room(bytes) {
             self.roll(bytes)?;
         }
         let live = &mut self.live;
         self.buffer.clear();
         for (position, record) in group.iter().enumerate() {
-            let commit = record.commit();
-            assert_eq!(
-                commit,
-                live.summary.next_commit(),
-                "commit numbers are dense"
-            );
-            live.summary
-                .note_record(live.end + self.buffer.len() as u64);
-            record.for_each_run(&mut |space, author, first, last| {
-                live.summary.note_run(space, author, first, last);
-            });
+            let commit = record.commit.0;
+            assert_eq!(commit, live.summary.next_commit(), "commit numbers are dense");
+            let span = payload_span(&record.payload).map_err(|_| LogError::Payload { commit })?;
+            live.summary.note(live.end + self.buffer.len() as u64, span.as_ref());
             let position = u32::try_from(position).expect("a group is bounded in bytes");
-            encode_record(
-                &mut self.buffer,
-                live.header.salt,
-                commit,
-                position,
-                record.payload(),
-            );
+            encode_record(&mut self.buffer, live.header.salt, commit, position, &record.payload);
         }
         live.write(&self.buffer, live.end)?;
         live.sync()?;
@@ -231,12 +195,29 @@ impl<D: Disk> LogDir<D> {
         let full = std::mem::replace(&mut self.live, next);
         // An empty segment, too short for a long record, was replaced under its own name.
         if !is_empty {
-            self.sealed.push_back(Sealed {
-                summary: Arc::new(full.summary),
-                length: full.header.length,
-            });
+            self.sealed.push_back(Sealed { summary: Arc::new(full.summary), length: full.header.length });
         }
         Ok(())
+    }
+}
+
+impl<D: Disk> Medium for LogDir<D> {
+    type Error = LogError;
+
+    /// Commits must continue the log's. After an error the log is closed for good.
+    fn append(&mut self, group: &[Record]) -> Result<(), LogError> {
+        self.guarded(|log| {
+            // Small segments, as tests use them, are not outgrown by a group of small records.
+            let bytes_max = GROUP_BYTES_MAX.min(log.pool.settings.segment_bytes / 4);
+            let mut rest = group;
+            while !rest.is_empty() {
+                let (count, bytes) = prefix_within(rest, bytes_max)?;
+                let (now, later) = rest.split_at(count);
+                log.append_one_write(now, bytes)?;
+                rest = later;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -256,11 +237,7 @@ impl<F: DiskFile> Live<F> {
         let footer = record_bytes(size(self.summary.footer_bytes()));
         // A long record may fill a segment of its own so that no footer fits; it is scanned instead.
         let is_empty = self.end == HEADER_BYTES;
-        let tail = if is_empty {
-            TRAILER_BYTES
-        } else {
-            footer + TRAILER_BYTES
-        };
+        let tail = if is_empty { TRAILER_BYTES } else { footer + TRAILER_BYTES };
         !self.is_sealed && self.end + bytes + tail <= self.header.length
     }
 
@@ -283,27 +260,21 @@ impl<F: DiskFile> Live<F> {
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), LogError> {
-        self.file
-            .write_at(bytes, offset)
-            .map_err(LogError::io(LogAction::Write, &self.name))
+        self.file.write_at(bytes, offset).map_err(LogError::io(LogAction::Write, &self.name))
     }
 
     fn sync(&self) -> Result<(), LogError> {
-        self.file
-            .sync()
-            .map_err(LogError::io(LogAction::Sync, &self.name))
+        self.file.sync().map_err(LogError::io(LogAction::Sync, &self.name))
     }
 }
 
 /// How many records, at least one, fit `bytes_max`, and the bytes they take.
-fn prefix_within<R: LogRecord>(group: &[R], bytes_max: u64) -> Result<(usize, u64), LogError> {
+fn prefix_within(group: &[Record], bytes_max: u64) -> Result<(usize, u64), LogError> {
     let mut bytes = 0;
     for (index, record) in group.iter().enumerate() {
-        let length = record.payload().len();
+        let length = record.payload.len();
         if u32::try_from(length).is_err() {
-            return Err(LogError::TooLong {
-                length_bytes: length as u64,
-            });
+            return Err(LogError::TooLong { length_bytes: length as u64 });
         }
         let with_this = bytes + record_bytes(length);
         if index > 0 && with_this > bytes_max {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use everett_mesh_proto::id::{ReplicaId, Space};
+use everett_mesh_proto::wire::Span;
 
 use super::segment::HEADER_BYTES;
 
@@ -43,12 +44,7 @@ pub struct Mark {
 impl SegmentSummary {
     /// A segment without records.
     pub fn empty(first_commit: u64) -> Self {
-        Self {
-            first_commit,
-            next_commit: first_commit,
-            runs: BTreeMap::new(),
-            marks: Vec::new(),
-        }
+        Self { first_commit, next_commit: first_commit, runs: BTreeMap::new(), marks: Vec::new() }
     }
 
     /// The commit of the segment's first record, present or to come.
@@ -61,42 +57,24 @@ impl SegmentSummary {
         self.next_commit
     }
 
-    /// Counts the record at `offset` in; its runs follow by [`Self::note_run`].
-    pub fn note_record(&mut self, offset: u64) {
-        let far = self
-            .marks
-            .last()
-            .is_none_or(|mark| offset - mark.offset >= MARK_EVERY_BYTES);
+    /// Counts in the next record, which begins at `offset` and holds the ops `span`.
+    pub fn note(&mut self, offset: u64, span: Option<&Span>) {
+        let far = self.marks.last().is_none_or(|mark| offset - mark.offset >= MARK_EVERY_BYTES);
         if far {
-            self.marks.push(Mark {
-                segment: self.first_commit,
-                commit: self.next_commit,
-                offset,
-            });
+            self.marks.push(Mark { segment: self.first_commit, commit: self.next_commit, offset });
         }
         self.next_commit += 1;
-    }
-
-    /// Notes that the segment holds the ops `first..=last` of `author` in `space`.
-    pub fn note_run(&mut self, space: &Space, author: ReplicaId, first: u64, last: u64) {
-        let runs = match self
-            .runs
-            .get_mut(space)
-            .and_then(|authors| authors.get_mut(&author))
-        {
+        let Some(span) = span else { return };
+        let known = self.runs.get_mut(&span.space).and_then(|authors| authors.get_mut(&span.author));
+        let runs = match known {
             Some(runs) => runs,
-            None => self
-                .runs
-                .entry(space.clone())
-                .or_default()
-                .entry(author)
-                .or_default(),
+            None => self.runs.entry(span.space.clone()).or_default().entry(span.author).or_default(),
         };
         match runs.last_mut() {
-            Some(run) if run.0 <= first && first <= run.1.saturating_add(1) => {
-                run.1 = run.1.max(last);
+            Some(run) if run.0 <= span.first && span.first <= run.1.saturating_add(1) => {
+                run.1 = run.1.max(span.last);
             }
-            _ => runs.push((first, last)),
+            _ => runs.push((span.first, span.last)),
         }
     }
 
@@ -105,19 +83,12 @@ impl SegmentSummary {
         let after = self.marks.partition_point(|mark| mark.commit <= commit);
         match after.checked_sub(1) {
             Some(index) => self.marks[index],
-            None => Mark {
-                segment: self.first_commit,
-                commit: self.first_commit,
-                offset: HEADER_BYTES,
-            },
+            None => Mark { segment: self.first_commit, commit: self.first_commit, offset: HEADER_BYTES },
         }
     }
 
     fn runs_of(&self, space: &Space, author: ReplicaId) -> &[Run] {
-        self.runs
-            .get(space)
-            .and_then(|authors| authors.get(&author))
-            .map_or(&[], Vec::as_slice)
+        self.runs.get(space).and_then(|authors| authors.get(&author)).map_or(&[], Vec::as_slice)
     }
 
     /// An upper bound of the footer's length.
@@ -179,11 +150,7 @@ impl SegmentSummary {
         }
         for _ in 0..take.count()? {
             let (commit, offset) = take.pair()?;
-            summary.marks.push(Mark {
-                segment: first_commit,
-                commit,
-                offset,
-            });
+            summary.marks.push(Mark { segment: first_commit, commit, offset });
         }
         take.0.is_empty().then_some(summary)
     }
@@ -272,11 +239,7 @@ impl LogIndex {
                 })
             })
         };
-        self.segments
-            .iter()
-            .take_while(all_acknowledged)
-            .last()
-            .map_or(0, |segment| segment.next_commit - 1)
+        self.segments.iter().take_while(all_acknowledged).last().map_or(0, |segment| segment.next_commit - 1)
     }
 }
 
@@ -287,16 +250,18 @@ mod tests {
     const A: ReplicaId = ReplicaId([1; 16]);
     const B: ReplicaId = ReplicaId([2; 16]);
 
+    fn span(space: u8, author: ReplicaId, first: u64, last: u64) -> Span {
+        Span { space: Space::numbered(space), author, first, last }
+    }
+
     fn summary() -> SegmentSummary {
         let mut summary = SegmentSummary::empty(10);
-        let space = Space::numbered(0);
         for seq in 1..=4 {
-            summary.note_record(HEADER_BYTES + seq * MARK_EVERY_BYTES / 2);
-            summary.note_run(&space, A, seq, seq);
+            summary.note(HEADER_BYTES + seq * MARK_EVERY_BYTES / 2, Some(&span(0, A, seq, seq)));
         }
-        summary.note_record(HEADER_BYTES + 3 * MARK_EVERY_BYTES);
-        summary.note_run(&space, A, 9, 10);
-        summary.note_run(&Space::numbered(1), B, 1, 3);
+        summary.note(HEADER_BYTES + 3 * MARK_EVERY_BYTES, Some(&span(0, A, 9, 10)));
+        summary.note(HEADER_BYTES + 3 * MARK_EVERY_BYTES + 64, None);
+        summary.note(HEADER_BYTES + 3 * MARK_EVERY_BYTES + 96, Some(&span(1, B, 1, 3)));
         summary
     }
 
@@ -305,28 +270,24 @@ mod tests {
         let summary = summary();
         let bytes = summary.encode_footer();
         assert!(bytes.len() as u64 <= summary.footer_bytes());
-        assert_eq!(SegmentSummary::decode_footer(10, 15, &bytes), Some(summary));
+        assert_eq!(SegmentSummary::decode_footer(10, 17, &bytes), Some(summary));
         for length in 0..bytes.len() {
-            assert_eq!(
-                SegmentSummary::decode_footer(10, 15, &bytes[..length]),
-                None
-            );
+            assert_eq!(SegmentSummary::decode_footer(10, 17, &bytes[..length]), None);
         }
-        assert_eq!(SegmentSummary::decode_footer(10, 15, &[0xff; 64]), None);
+        assert_eq!(SegmentSummary::decode_footer(10, 17, &[0xff; 64]), None);
     }
 
     #[test]
     fn a_gap_left_by_an_adoption_is_not_held() {
-        let mut later = SegmentSummary::empty(15);
-        later.note_record(HEADER_BYTES);
-        later.note_run(&Space::numbered(0), A, 11, 20);
+        let mut later = SegmentSummary::empty(17);
+        later.note(HEADER_BYTES, Some(&span(0, A, 11, 20)));
         let index = LogIndex::new(vec![Arc::new(summary()), Arc::new(later)]);
         let space = Space::numbered(0);
         assert!(index.holds(&space, A, 1, 4));
         assert!(!index.holds(&space, A, 1, 5));
         assert!(index.holds(&space, A, 9, 20));
         assert!(!index.holds(&space, B, 1, 1));
-        assert_eq!(index.find(&space, A, 12).map(|mark| mark.commit), Some(15));
+        assert_eq!(index.find(&space, A, 12).map(|mark| mark.commit), Some(17));
         assert_eq!(index.find(&space, A, 5), None);
     }
 
@@ -342,11 +303,8 @@ mod tests {
     #[test]
     fn acknowledgement_stops_at_the_first_op_that_someone_lacks() {
         let index = LogIndex::new(vec![Arc::new(summary())]);
-        assert_eq!(index.acknowledged_through(|_, _| 10), 14);
-        assert_eq!(
-            index.acknowledged_through(|_, author| if author == A { 9 } else { 10 }),
-            0
-        );
+        assert_eq!(index.acknowledged_through(|_, _| 10), 16);
+        assert_eq!(index.acknowledged_through(|_, author| if author == A { 9 } else { 10 }), 0);
         assert_eq!(LogIndex::default().acknowledged_through(|_, _| 0), 0);
     }
 }

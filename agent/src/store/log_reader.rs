@@ -35,13 +35,7 @@ struct Open<F> {
 impl<D: Disk> LogReader<D> {
     /// A reader of the records `from..=durable`.
     pub fn new(disk: D, store: StoreId, from: u64, durable: u64) -> Self {
-        Self {
-            disk,
-            store,
-            next: from,
-            durable,
-            segment: None,
-        }
+        Self { disk, store, next: from, durable, segment: None }
     }
 
     /// Starts at `mark`, which an index gave, without reading what lies before it in its segment.
@@ -87,10 +81,7 @@ impl<D: Disk> LogReader<D> {
 
     /// Opens the segment that should hold `commit` and skips what lies before it.
     fn open_before(&self, commit: u64) -> Result<Open<D::File>, LogError> {
-        let names = self
-            .disk
-            .list()
-            .map_err(LogError::io(LogAction::List, "log"))?;
+        let names = self.disk.list().map_err(LogError::io(LogAction::List, "log"))?;
         let first_commit = names
             .iter()
             .filter_map(|name| parse_live_name(name))
@@ -129,11 +120,7 @@ impl<D: Disk> LogReader<D> {
             return Err(LogError::Foreign { file: name });
         }
         let cursor = Cursor::new(file, &header, offset);
-        Ok(Open {
-            name,
-            header,
-            cursor,
-        })
+        Ok(Open { name, header, cursor })
     }
 }
 
@@ -146,11 +133,9 @@ impl<F: super::disk::DiskFile> Open<F> {
     /// Why a durable commit cannot be read here.
     fn verdict(&self, commit: u64) -> LogError {
         match read_header(self.cursor.file(), &self.name) {
-            Ok(now) if now == self.header => LogError::Corrupt {
-                file: self.name.clone(),
-                offset: self.cursor.offset(),
-                commit,
-            },
+            Ok(now) if now == self.header => {
+                LogError::Corrupt { file: self.name.clone(), offset: self.cursor.offset(), commit }
+            }
             // The file was put to another use while it was being read.
             _ => LogError::Recycled { commit },
         }

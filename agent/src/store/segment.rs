@@ -18,7 +18,6 @@
 
 use std::fmt;
 
-use everett_mesh_proto::id::{ReplicaId, Space};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The version of everything in this file.
@@ -54,16 +53,6 @@ pub struct LogIdentity {
     pub store: StoreId,
     /// Fresh randomness of this start; salts are drawn from it.
     pub salt_seed: u64,
-}
-
-/// What the log needs to see of a record.
-pub trait LogRecord {
-    /// The record's commit number.
-    fn commit(&self) -> u64;
-    /// The bytes to keep, encoded once.
-    fn payload(&self) -> &[u8];
-    /// Calls `each` with every run of dots (namespace, author, first and last seq) that the record holds as ops.
-    fn for_each_run(&self, each: &mut dyn FnMut(&Space, ReplicaId, u64, u64));
 }
 
 /// A segment's header.
@@ -176,8 +165,7 @@ impl Frame {
     /// Whether `record`, from the frame's start to the payload's end, is whole.
     pub fn matches(&self, record: &[u8]) -> bool {
         record.len() == FRAME_BYTES + self.length
-            && u32::try_from(self.length)
-                .is_ok_and(|length| checksum(record, length, self.position) == self.checksum)
+            && u32::try_from(self.length).is_ok_and(|length| checksum(record, length, self.position) == self.checksum)
     }
 }
 
@@ -282,8 +270,7 @@ mod tests {
         let used = FRAME_BYTES + payload.len();
         let whole = |bytes: &[u8]| {
             Frame::decode(bytes, SALT, bytes.len() as u64).is_some_and(|frame| {
-                bytes.len() >= FRAME_BYTES + frame.length
-                    && frame.matches(&bytes[..FRAME_BYTES + frame.length])
+                bytes.len() >= FRAME_BYTES + frame.length && frame.matches(&bytes[..FRAME_BYTES + frame.length])
             })
         };
         assert!(whole(&bytes));
@@ -304,28 +291,18 @@ mod tests {
 
     #[test]
     fn only_a_later_group_proves_durability() {
-        let frame =
-            |commit, position| Frame::decode(&record(commit, position, b""), SALT, 4096).unwrap();
+        let frame = |commit, position| Frame::decode(&record(commit, position, b""), SALT, 4096).unwrap();
         assert!(!frame(10, 3).proves_durable(7), "same group");
         assert!(frame(10, 2).proves_durable(7), "a group that began at 8");
         assert!(frame(8, 0).proves_durable(7));
         let mut footer = Vec::new();
         encode_footer(&mut footer, SALT, 7, b"");
-        assert!(
-            Frame::decode(&footer, SALT, 4096)
-                .unwrap()
-                .proves_durable(7)
-        );
+        assert!(Frame::decode(&footer, SALT, 4096).unwrap().proves_durable(7));
     }
 
     #[test]
     fn the_header_keeps_its_bytes() {
-        let header = Header {
-            store: StoreId([0xab; 16]),
-            salt: SALT,
-            first_commit: 5,
-            length: 1 << 20,
-        };
+        let header = Header { store: StoreId([0xab; 16]), salt: SALT, first_commit: 5, length: 1 << 20 };
         let page = header.encode();
         assert_eq!(page.len() as u64, HEADER_BYTES);
         assert_eq!(Header::decode(&page), Ok(header));
@@ -333,11 +310,8 @@ mod tests {
                       00abababababababababababababababab\
                       f0debc9a785634120500000000000000\
                       0000100000000000";
-        let hex: String = page[..56]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(hex, golden, "a changed byte needs a new FORMAT_VERSION");
+        let frozen: Vec<u8> = (0..56).map(|at| u8::from_str_radix(&golden[2 * at..2 * at + 2], 16).unwrap()).collect();
+        assert_eq!(page[..56], frozen, "a changed byte needs a new FORMAT_VERSION");
         let mut other = page;
         other[8] = 2;
         let sum = xxh3_64(&other[..56]);
@@ -350,13 +324,7 @@ mod tests {
     #[test]
     fn names_of_segments_are_exact() {
         assert_eq!(parse_live_name(&live_name(0x1f)), Some(0x1f));
-        for bad in [
-            "spare-1.seg",
-            "1f.seg",
-            "+00000000000001f.seg",
-            "000000000000001F.seg",
-            "000000000000001f",
-        ] {
+        for bad in ["spare-1.seg", "1f.seg", "+00000000000001f.seg", "000000000000001F.seg", "000000000000001f"] {
             assert_eq!(parse_live_name(bad), None, "{bad}");
         }
     }

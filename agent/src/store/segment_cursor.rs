@@ -125,9 +125,7 @@ impl<F: DiskFile> Cursor<F> {
         let wanted_end = self.offset + length as u64;
         let window_end = self.window_offset + self.window.len() as u64;
         if self.offset < self.window_offset || wanted_end > window_end {
-            let bytes = WINDOW_BYTES
-                .max(length as u64)
-                .min(self.limit - self.offset);
+            let bytes = WINDOW_BYTES.max(length as u64).min(self.limit - self.offset);
             self.window.resize(size(bytes), 0);
             self.window_offset = self.offset;
             if let Err(error) = self.file.read_at(&mut self.window, self.offset) {

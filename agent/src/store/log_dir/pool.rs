@@ -33,24 +33,18 @@ impl SpareRequest {
     /// Makes the file in the log's directory.
     pub fn fulfil<D: Disk>(self, disk: &D) -> Result<Spare, LogError> {
         let unfinished = format!("new-{:08}.seg", self.number);
-        let file = disk
-            .create(&unfinished)
-            .map_err(LogError::io(LogAction::Create, &unfinished))?;
+        let file = disk.create(&unfinished).map_err(LogError::io(LogAction::Create, &unfinished))?;
         let zeros = vec![0; size(PIECE_BYTES.min(self.length))];
         let mut offset = 0;
         while offset < self.length {
             let piece = size((self.length - offset).min(PIECE_BYTES));
-            file.write_at(&zeros[..piece], offset)
-                .map_err(LogError::io(LogAction::Write, &unfinished))?;
+            file.write_at(&zeros[..piece], offset).map_err(LogError::io(LogAction::Write, &unfinished))?;
             offset += piece as u64;
         }
-        file.sync()
-            .map_err(LogError::io(LogAction::Sync, &unfinished))?;
+        file.sync().map_err(LogError::io(LogAction::Sync, &unfinished))?;
         let name = spare_name(self.number);
-        disk.rename(&unfinished, &name)
-            .map_err(LogError::io(LogAction::Rename, &unfinished))?;
-        disk.sync()
-            .map_err(LogError::io(LogAction::SyncFolder, &name))?;
+        disk.rename(&unfinished, &name).map_err(LogError::io(LogAction::Rename, &unfinished))?;
+        disk.sync().map_err(LogError::io(LogAction::SyncFolder, &name))?;
         Ok(Spare { name })
     }
 }
@@ -63,8 +57,7 @@ pub(super) fn parse_spare_name(name: &str) -> Option<u64> {
 
 /// Whether `name` is a spare that was not finished.
 pub(super) fn is_unfinished(name: &str) -> bool {
-    name.strip_prefix("new-")
-        .is_some_and(|rest| rest.strip_suffix(".seg").is_some())
+    name.strip_prefix("new-").is_some_and(|rest| rest.strip_suffix(".seg").is_some())
 }
 
 fn spare_name(number: u64) -> String {
@@ -84,12 +77,7 @@ pub(super) struct Pool<D> {
 
 impl<D: Disk> Pool<D> {
     /// A pool that holds the numbered `spares`.
-    pub(super) fn new(
-        disk: D,
-        settings: LogSettings,
-        identity: LogIdentity,
-        spares: Vec<(u64, String)>,
-    ) -> Self {
+    pub(super) fn new(disk: D, settings: LogSettings, identity: LogIdentity, spares: Vec<(u64, String)>) -> Self {
         Self {
             disk,
             settings,
@@ -101,11 +89,7 @@ impl<D: Disk> Pool<D> {
     }
 
     /// Takes a spare, or makes a file, with room for `bytes`; renames it into use once its header is durable.
-    pub(super) fn activate(
-        &mut self,
-        first_commit: u64,
-        bytes: u64,
-    ) -> Result<Live<D::File>, LogError> {
+    pub(super) fn activate(&mut self, first_commit: u64, bytes: u64) -> Result<Live<D::File>, LogError> {
         let needed = (HEADER_BYTES + bytes + TRAILER_BYTES).next_multiple_of(HEADER_BYTES);
         let length = needed.max(self.settings.segment_bytes);
         let is_usual = length == self.settings.segment_bytes;
@@ -114,23 +98,13 @@ impl<D: Disk> Pool<D> {
             Some(name) => name,
             None => self.request(length).fulfil(&self.disk)?.name,
         };
-        let header = Header {
-            store: self.identity.store,
-            salt: self.draw_salt(),
-            first_commit,
-            length,
-        };
-        let file = self
-            .disk
-            .open(&spare)
-            .map_err(LogError::io(LogAction::Open, &spare))?;
+        let header = Header { store: self.identity.store, salt: self.draw_salt(), first_commit, length };
+        let file = self.disk.open(&spare).map_err(LogError::io(LogAction::Open, &spare))?;
         let mut live = Live::fresh(spare, file, header);
         live.write(&header.encode(), 0)?;
         live.sync()?;
         let name = live_name(first_commit);
-        self.disk
-            .rename(&live.name, &name)
-            .map_err(LogError::io(LogAction::Rename, &live.name))?;
+        self.disk.rename(&live.name, &name).map_err(LogError::io(LogAction::Rename, &live.name))?;
         self.sync_names()?;
         live.name = name;
         Ok(live)
@@ -141,15 +115,10 @@ impl<D: Disk> Pool<D> {
         let name = live_name(first_commit);
         let is_full = self.spares.len() >= self.settings.spares_max;
         if is_full || length != self.settings.segment_bytes {
-            return self
-                .disk
-                .remove(&name)
-                .map_err(LogError::io(LogAction::Remove, &name));
+            return self.disk.remove(&name).map_err(LogError::io(LogAction::Remove, &name));
         }
         let spare = spare_name(self.next_number());
-        self.disk
-            .rename(&name, &spare)
-            .map_err(LogError::io(LogAction::Rename, &name))?;
+        self.disk.rename(&name, &spare).map_err(LogError::io(LogAction::Rename, &name))?;
         self.spares.push(spare);
         Ok(())
     }
@@ -167,16 +136,11 @@ impl<D: Disk> Pool<D> {
 
     /// Makes renames and removals durable.
     pub(super) fn sync_names(&self) -> Result<(), LogError> {
-        self.disk
-            .sync()
-            .map_err(LogError::io(LogAction::SyncFolder, "log"))
+        self.disk.sync().map_err(LogError::io(LogAction::SyncFolder, "log"))
     }
 
     fn request(&mut self, length: u64) -> SpareRequest {
-        SpareRequest {
-            number: self.next_number(),
-            length,
-        }
+        SpareRequest { number: self.next_number(), length }
     }
 
     fn next_number(&mut self) -> u64 {

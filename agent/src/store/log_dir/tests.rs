@@ -6,7 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use bytes::Bytes;
+use everett_mesh_proto::clock::Stamp;
+use everett_mesh_proto::crdt::NEVER_MS;
 use everett_mesh_proto::id::{ReplicaId, Space};
+use everett_mesh_proto::log::Commit;
+use everett_mesh_proto::replica::{Effect, Group, Observed, Op, Payload};
+use everett_mesh_proto::wire::encode_payload;
 use tempfile::TempDir;
 
 use super::*;
@@ -17,54 +23,20 @@ use crate::store::segment::{LogIdentity, StoreId};
 
 const AUTHOR: ReplicaId = ReplicaId([7; 16]);
 const STORE: StoreId = StoreId([9; 16]);
-const SMALL: LogSettings = LogSettings {
-    segment_bytes: 64 << 10,
-    spares_max: 2,
-};
+const SMALL: LogSettings = LogSettings { segment_bytes: 64 << 10, spares_max: 2 };
 
-/// A record whose payload begins with its seq; here seq and commit are the same number.
-#[derive(Clone, PartialEq, Debug)]
-struct Op {
-    commit: u64,
-    payload: Vec<u8>,
-}
-
-impl Op {
-    fn new(commit: u64, length: usize, fill: u8) -> Self {
-        let mut payload = commit.to_le_bytes().to_vec();
-        payload.resize(8 + length, fill);
-        Self { commit, payload }
-    }
-}
-
-impl LogRecord for Op {
-    fn commit(&self) -> u64 {
-        self.commit
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-
-    fn for_each_run(&self, each: &mut dyn FnMut(&Space, ReplicaId, u64, u64)) {
-        each(&Space::numbered(0), AUTHOR, self.commit, self.commit);
-    }
-}
-
-fn describe(payload: &[u8], sink: &mut RunSink<'_>) -> bool {
-    let Some(seq) = payload.first_chunk() else {
-        return false;
-    };
-    let seq = u64::from_le_bytes(*seq);
-    sink(&Space::numbered(0), AUTHOR, seq, seq);
-    true
+/// A record of one SET whose seq is the record's commit.
+fn op(commit: u64, length: usize, fill: u8) -> Record {
+    let seen = Observed::default();
+    let effect = Effect::Set { seen, value: Bytes::from(vec![fill; length]), deadline_ms: NEVER_MS };
+    let ops = vec![Op::Key { key: Bytes::from_static(b"key"), effect }];
+    let space = Space::numbered(0);
+    let group = Group { space, author: AUTHOR, first: commit, stamp: Stamp::at_ms(1), deps: Vec::new(), ops };
+    Record { commit: Commit(commit), payload: encode_payload(&Payload::Group(group)) }
 }
 
 fn identity(salt_seed: u64) -> LogIdentity {
-    LogIdentity {
-        store: STORE,
-        salt_seed,
-    }
+    LogIdentity { store: STORE, salt_seed }
 }
 
 fn create(path: &Path) -> LogDir<Folder> {
@@ -72,21 +44,16 @@ fn create(path: &Path) -> LogDir<Folder> {
 }
 
 fn reopen(path: &Path, salt_seed: u64) -> Result<LogDir<Folder>, LogError> {
-    LogDir::open(
-        Folder::open(path).unwrap(),
-        SMALL,
-        identity(salt_seed),
-        &describe,
-    )
+    LogDir::open(Folder::open(path).unwrap(), SMALL, identity(salt_seed))
 }
 
 /// All records from `from` to the end, as `(commit, payload)`.
-fn read_all(path: &Path, from: u64, durable: u64) -> Result<Vec<Op>, LogError> {
+fn read_all(path: &Path, from: u64, durable: u64) -> Result<Vec<Record>, LogError> {
     let mut reader = LogReader::new(Folder::open(path).unwrap(), STORE, from, durable);
     let mut read = Vec::new();
     while let Some((commit, payload)) = reader.advance()? {
-        let payload = payload.to_vec();
-        read.push(Op { commit, payload });
+        let payload = Bytes::copy_from_slice(payload);
+        read.push(Record { commit: Commit(commit), payload });
     }
     Ok(read)
 }
@@ -95,8 +62,8 @@ fn segment_path(path: &Path, first_commit: u64) -> PathBuf {
     path.join(crate::store::segment::live_name(first_commit))
 }
 
-fn ops(range: std::ops::RangeInclusive<u64>, length: usize) -> Vec<Op> {
-    range.map(|commit| Op::new(commit, length, 0xaa)).collect()
+fn ops(range: std::ops::RangeInclusive<u64>, length: usize) -> Vec<Record> {
+    range.map(|commit| op(commit, length, 0xaa)).collect()
 }
 
 #[test]
@@ -147,10 +114,7 @@ fn a_reader_goes_on_when_more_becomes_durable() {
         log.append(&ops(commit..=commit, 1000)).unwrap();
         reader.extend(commit);
         let (read, payload) = reader.advance().unwrap().unwrap();
-        assert_eq!(
-            (read, payload),
-            (commit, &*Op::new(commit, 1000, 0xaa).payload)
-        );
+        assert_eq!((read, payload), (commit, &*op(commit, 1000, 0xaa).payload));
     }
 }
 
@@ -166,10 +130,11 @@ fn a_torn_last_group_replays_to_the_whole_records_before_the_tear() {
     let whole = fs::read(segment_path(dir.path(), 1)).unwrap();
     let record = (group_end - group_start) / 2;
     // The padding after the payload is no part of the record.
-    let padding = record - (FRAME_BYTES + 28);
+    let padding = record - (FRAME_BYTES + op(4, 20, 0xaa).payload.len());
     for cut in group_start..group_end {
         let mut torn = whole.clone();
-        torn[cut..group_end].fill(0);
+        // What a recycled file held before.
+        torn[cut..group_end].fill(0x55);
         fs::write(segment_path(dir.path(), 1), &torn).unwrap();
         let mut log = reopen(dir.path(), cut as u64).unwrap();
         let survivors = if cut + padding >= group_end {
@@ -180,7 +145,7 @@ fn a_torn_last_group_replays_to_the_whole_records_before_the_tear() {
             3
         };
         assert_eq!(log.next_commit(), survivors + 1, "cut at {cut}");
-        let next = Op::new(survivors + 1, 33, 0xbb);
+        let next = op(survivors + 1, 33, 0xbb);
         log.append(std::slice::from_ref(&next)).unwrap();
         drop(log);
         let log = reopen(dir.path(), 0).unwrap();
@@ -206,7 +171,7 @@ fn what_a_torn_group_left_behind_never_continues_a_later_one() {
     fs::write(&path, &torn).unwrap();
     let mut log = reopen(dir.path(), 2).unwrap();
     assert_eq!(log.next_commit(), 2);
-    log.append(&[Op::new(2, 20, 0xcc)]).unwrap();
+    log.append(&[op(2, 20, 0xcc)]).unwrap();
     drop(log);
     assert_eq!(reopen(dir.path(), 3).unwrap().next_commit(), 3);
 }
@@ -247,10 +212,7 @@ fn damage_in_a_sealed_segment_is_found_by_the_reader() {
     damaged[size(HEADER_BYTES) + 50] ^= 1;
     fs::write(&path, &damaged).unwrap();
     let error = read_all(dir.path(), 1, 400).unwrap_err();
-    assert!(
-        matches!(error, LogError::Corrupt { commit: 1, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, LogError::Corrupt { commit: 1, .. }), "{error}");
 }
 
 #[test]
@@ -265,10 +227,7 @@ fn a_sealed_segment_whose_footer_is_lost_is_scanned() {
     let end = bytes.len();
     bytes[end - size(TRAILER_BYTES)..].fill(0);
     fs::write(&path, &bytes).unwrap();
-    assert_eq!(
-        reopen(dir.path(), 2).unwrap().index().segments(),
-        before.segments()
-    );
+    assert_eq!(reopen(dir.path(), 2).unwrap().index().segments(), before.segments());
 }
 
 #[test]
@@ -290,26 +249,16 @@ fn a_log_sealed_but_not_rolled_goes_on_in_a_new_segment() {
 fn a_record_longer_than_a_segment_gets_one_of_its_own() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    let giant = |commit| Op::new(commit, 200_000, 0xdd);
+    let giant = |commit| op(commit, 200_000, 0xdd);
     // Also as the very first record, and with records of the usual length around it.
-    let written = [
-        giant(1),
-        Op::new(2, 20, 1),
-        giant(3),
-        giant(4),
-        Op::new(5, 20, 1),
-    ];
-    for op in &written {
-        log.append(std::slice::from_ref(op)).unwrap();
+    let written = [giant(1), op(2, 20, 1), giant(3), giant(4), op(5, 20, 1)];
+    for record in &written {
+        log.append(std::slice::from_ref(record)).unwrap();
     }
     drop(log);
     let mut log = reopen(dir.path(), 2).unwrap();
     assert_eq!(read_all(dir.path(), 1, 5).unwrap(), written);
-    let all = Recyclable {
-        flushed: 5,
-        acknowledged: 5,
-        bytes_max: 0,
-    };
+    let all = Recyclable { flushed: 5, acknowledged: 5, bytes_max: 0 };
     log.recycle(all).unwrap();
     assert_eq!(log.index().segments().len(), 1, "the live segment stays");
     assert_eq!(read_all(dir.path(), 5, 5).unwrap(), written[4..]);
@@ -320,45 +269,18 @@ fn recycling_keeps_what_is_not_flushed_or_not_acknowledged() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
     log.append(&ops(1..=1000, 300)).unwrap();
-    let firsts: Vec<u64> = log
-        .index()
-        .segments()
-        .iter()
-        .map(|s| s.first_commit())
-        .collect();
+    let firsts: Vec<u64> = log.index().segments().iter().map(|s| s.first_commit()).collect();
     let recycle = |log: &mut LogDir<Folder>, flushed, acknowledged, bytes_max| {
-        let allowed = Recyclable {
-            flushed,
-            acknowledged,
-            bytes_max,
-        };
+        let allowed = Recyclable { flushed, acknowledged, bytes_max };
         log.recycle(allowed).unwrap();
         log.first_commit()
     };
-    assert_eq!(
-        recycle(&mut log, firsts[1] - 2, 1000, u64::MAX),
-        1,
-        "one commit of it is not flushed"
-    );
-    assert_eq!(
-        recycle(&mut log, 1000, firsts[1] - 2, u64::MAX),
-        1,
-        "one commit of it is not acknowledged"
-    );
+    assert_eq!(recycle(&mut log, firsts[1] - 2, 1000, u64::MAX), 1, "one commit of it is not flushed");
+    assert_eq!(recycle(&mut log, 1000, firsts[1] - 2, u64::MAX), 1, "one commit of it is not acknowledged");
     assert_eq!(recycle(&mut log, 1000, firsts[1] - 1, u64::MAX), firsts[1]);
-    assert_eq!(
-        recycle(&mut log, firsts[2] - 1, 0, 0),
-        firsts[2],
-        "the budget overrules members, not the watermark"
-    );
-    assert!(matches!(
-        read_all(dir.path(), 1, 1000).unwrap_err(),
-        LogError::Recycled { commit: 1 }
-    ));
-    assert_eq!(
-        read_all(dir.path(), firsts[2], 1000).unwrap().len() as u64,
-        1001 - firsts[2]
-    );
+    assert_eq!(recycle(&mut log, firsts[2] - 1, 0, 0), firsts[2], "the budget overrules members, not the watermark");
+    assert!(matches!(read_all(dir.path(), 1, 1000).unwrap_err(), LogError::Recycled { commit: 1 }));
+    assert_eq!(read_all(dir.path(), firsts[2], 1000).unwrap().len() as u64, 1001 - firsts[2]);
 }
 
 #[test]
@@ -372,20 +294,13 @@ fn a_recycled_file_never_shows_its_former_content() {
         let first = log.next_commit();
         log.append(&ops(first..=first + 150, 500)).unwrap();
         let last = log.next_commit() - 1;
-        let allowed = Recyclable {
-            flushed: last,
-            acknowledged: last,
-            bytes_max: u64::MAX,
-        };
+        let allowed = Recyclable { flushed: last, acknowledged: last, bytes_max: u64::MAX };
         log.recycle(allowed).unwrap();
         let held = log.first_commit();
         drop(log);
         log = reopen(dir.path(), round).unwrap();
         assert_eq!((log.first_commit(), log.next_commit()), (held, last + 1));
-        assert_eq!(
-            read_all(dir.path(), held, last).unwrap(),
-            ops(held..=last, 500)
-        );
+        assert_eq!(read_all(dir.path(), held, last).unwrap(), ops(held..=last, 500));
     }
     let files = fs::read_dir(dir.path()).unwrap().count();
     assert!(files <= 4, "{files} files: segments are reused, not made");
@@ -418,32 +333,18 @@ fn directories_that_do_not_fit_together_are_refused() {
     // No record yet: an interrupted first start may be repeated.
     let mut log = create(dir.path());
     log.append(&ops(1..=600, 300)).unwrap();
-    let firsts: Vec<u64> = log
-        .index()
-        .segments()
-        .iter()
-        .map(|s| s.first_commit())
-        .collect();
+    let firsts: Vec<u64> = log.index().segments().iter().map(|s| s.first_commit()).collect();
     drop(log);
     let again = LogDir::create(Folder::open(dir.path()).unwrap(), SMALL, identity(1), 1);
     assert!(matches!(again, Err(LogError::Exists)));
-    let other = LogIdentity {
-        store: StoreId([1; 16]),
-        salt_seed: 1,
-    };
-    let foreign = LogDir::open(Folder::open(dir.path()).unwrap(), SMALL, other, &describe);
+    let other = LogIdentity { store: StoreId([1; 16]), salt_seed: 1 };
+    let foreign = LogDir::open(Folder::open(dir.path()).unwrap(), SMALL, other);
     assert!(matches!(foreign, Err(LogError::Foreign { .. })));
     fs::remove_file(segment_path(dir.path(), firsts[1])).unwrap();
     let gap = reopen(dir.path(), 1).unwrap_err();
-    assert!(
-        matches!(gap, LogError::Gap { expected, .. } if expected == firsts[1]),
-        "{gap}"
-    );
+    assert!(matches!(gap, LogError::Gap { expected, .. } if expected == firsts[1]), "{gap}");
     fs::write(segment_path(dir.path(), firsts[2]), b"short").unwrap();
-    assert!(matches!(
-        reopen(dir.path(), 1),
-        Err(LogError::Gap { .. } | LogError::Header { .. })
-    ));
+    assert!(matches!(reopen(dir.path(), 1), Err(LogError::Gap { .. } | LogError::Header { .. })));
 }
 
 /// A real directory whose files fail to sync once told so.
@@ -517,24 +418,12 @@ impl DiskFile for FailingFile {
 fn after_a_failed_sync_nothing_is_ever_written_again() {
     let dir = TempDir::new().unwrap();
     let fails = Rc::new(Cell::new(false));
-    let disk = Failing {
-        folder: Folder::open(dir.path()).unwrap(),
-        fails: Rc::clone(&fails),
-    };
+    let disk = Failing { folder: Folder::open(dir.path()).unwrap(), fails: Rc::clone(&fails) };
     let mut log = LogDir::create(disk, SMALL, identity(1), 1).unwrap();
     log.append(&ops(1..=1, 20)).unwrap();
     fails.set(true);
     let error = log.append(&ops(2..=2, 20)).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            LogError::Io {
-                action: LogAction::Sync,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, LogError::Io { action: LogAction::Sync, .. }), "{error}");
     fails.set(false);
     let before = fs::read(segment_path(dir.path(), 1)).unwrap();
     assert!(matches!(log.append(&ops(2..=2, 20)), Err(LogError::Failed)));

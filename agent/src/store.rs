@@ -1,0 +1,25 @@
+//! What this agent keeps on disk, and the only place that knows how.
+//!
+//! Two parts under one store id: `log/`, segments of our own, is the path of a write; `rows.redb` holds rows, tree, vectors
+//! and facts. They are apart because one file cannot do both: redb has one writer slot, so a flush of rows would stall
+//! every append, and a table used as a log costs several times the device bytes.
+//!
+//! Invariants: commit numbers are dense, from 1; what stands in `rows.redb` describes its watermark; every record past the
+//! watermark is in the log. A store error is final: whoever sees one ends the process.
+//!
+//! What it does not do: it gives no op a meaning and speaks to no peer.
+
+pub mod disk;
+pub mod error;
+pub mod log_dir;
+pub mod log_index;
+pub mod log_reader;
+pub mod segment;
+mod segment_cursor;
+
+pub use disk::{Disk, DiskFile, Folder};
+pub use error::{LogAction, LogError};
+pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
+pub use log_index::{LogIndex, Mark, SegmentSummary};
+pub use log_reader::LogReader;
+pub use segment::{LogIdentity, StoreId};

@@ -1,0 +1,133 @@
+//! What can be wrong with our own files. Every variant ends the process with the store's exit code.
+
+use std::fmt;
+use std::io;
+
+/// The log could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The operating system refused. After a failed append or sync nothing that was not acknowledged counts as written.
+    #[error("log: cannot {action} {file}")]
+    Io {
+        /// What was being done.
+        action: LogAction,
+        /// To which file.
+        file: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// An earlier append failed; what the disk holds past it is unknown, so nothing more is written.
+    #[error("log: closed by an earlier write error")]
+    Failed,
+    /// A segment in use has no readable header.
+    #[error("log: {file} has a damaged header; restore a backup, or run `everett check`")]
+    Header {
+        /// The segment.
+        file: String,
+    },
+    /// A segment was written by another format version.
+    #[error("log: {file} has format version {found}, this program knows {known}")]
+    Version {
+        /// The segment.
+        file: String,
+        /// Its version.
+        found: u32,
+        /// The version this program writes.
+        known: u32,
+    },
+    /// A segment belongs to another store: directories of two agents were mixed.
+    #[error("log: {file} belongs to another store")]
+    Foreign {
+        /// The segment.
+        file: String,
+    },
+    /// A record is damaged although later groups, written after it was durable, are intact.
+    #[error("log: commit {commit} is damaged at byte {offset} of {file}; restore a backup, or run `everett check`")]
+    Corrupt {
+        /// The segment.
+        file: String,
+        /// Where the record should begin.
+        offset: u64,
+        /// The commit it should hold.
+        commit: u64,
+    },
+    /// A segment is missing.
+    #[error("log: commit {expected} is missing, {file} begins with another; restore a backup")]
+    Gap {
+        /// The commit that should have come next.
+        expected: u64,
+        /// The segment that was found instead.
+        file: String,
+    },
+    /// The wanted commit was recycled; ask for rows instead of ops.
+    #[error("log: commit {commit} is no longer held")]
+    Recycled {
+        /// The commit asked for.
+        commit: u64,
+    },
+    /// The directory already holds a log.
+    #[error("log: there is a log here, but no rows beside it; restore rows.redb, or move the log away")]
+    Exists,
+    /// The directory holds no log.
+    #[error("log: the log is missing; restore it together with rows.redb")]
+    Missing,
+    /// A payload does not fit the format's 32-bit length. Nothing was written.
+    #[error("log: a record of {length_bytes} bytes does not fit the format")]
+    TooLong {
+        /// The payload's length.
+        length_bytes: u64,
+    },
+    /// A whole record holds no payload that this program knows.
+    #[error("log: the content of commit {commit} cannot be read by this program")]
+    Payload {
+        /// The record.
+        commit: u64,
+    },
+}
+
+impl LogError {
+    /// Wraps an operating system's error.
+    pub(crate) fn io(action: LogAction, file: &str) -> impl FnOnce(io::Error) -> Self {
+        let file = file.to_owned();
+        move |source| Self::Io { action, file, source }
+    }
+}
+
+/// What the log was doing when the operating system refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogAction {
+    /// Listing the directory.
+    List,
+    /// Making a file.
+    Create,
+    /// Opening a file.
+    Open,
+    /// Reading a file.
+    Read,
+    /// Writing a file.
+    Write,
+    /// Making a file durable.
+    Sync,
+    /// Renaming a file.
+    Rename,
+    /// Removing a file.
+    Remove,
+    /// Making the directory durable.
+    SyncFolder,
+}
+
+impl fmt::Display for LogAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "list the directory of",
+            Self::Create => "create",
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Sync => "sync",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::SyncFolder => "sync the directory of",
+        })
+    }
+}

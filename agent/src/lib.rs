@@ -1,1 +1,3 @@
-//! x
+//! The agent: sockets, clocks, disk and threads around the protocol machines.
+
+pub mod api;

@@ -6,6 +6,7 @@
 
 pub mod call;
 pub mod command;
+pub mod data;
 pub mod dispatch;
 pub mod glob;
 pub mod host;
@@ -17,4 +18,6 @@ pub mod table;
 
 mod connection;
 mod introspection;
+mod keys;
 mod server;
+mod strings;

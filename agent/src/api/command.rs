@@ -4,10 +4,10 @@
 //! constants beside the functions they describe; [`Table`](super::table::Table) gathers them.
 
 use super::call::Call;
-use super::refusal::Refusal;
+use super::refusal::Stop;
 
-/// Executes one command: writes its reply, or refuses with the state unchanged.
-pub type Handler = fn(&mut Call<'_>) -> Result<(), Refusal>;
+/// Executes one command: writes its reply, or stops: refused, or the store failed.
+pub type Handler = fn(&mut Call<'_>) -> Result<(), Stop>;
 
 /// One command, or one subcommand of a container such as `CLIENT`.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::call::{Call, Flow};
 use super::command::{ALWAYS, Command, Flags, Group};
 use super::dispatch::{help, subcommand};
-use super::refusal::{Refusal, quoted};
+use super::refusal::{Refusal, Stop, quoted};
 use super::resp::{Proto, parse_i64};
 
 mod client;
@@ -48,15 +48,15 @@ pub(super) const COMMANDS: &[Command] = &[
 /// How many numbered namespaces `SELECT` reaches.
 pub(super) const NUMBERED_SPACES: i64 = 16;
 
-fn auth(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn auth(call: &mut Call<'_>) -> Result<(), Stop> {
     match call.args.len() {
-        2 => Err(Refusal::NoPassword),
+        2 => Err(Refusal::NoPassword.into()),
         3 => {
             check_user(call.arg(1))?;
             call.reply.ok();
             Ok(())
         }
-        _ => Err(Refusal::Syntax),
+        _ => Err(Refusal::Syntax.into()),
     }
 }
 
@@ -65,20 +65,20 @@ fn check_user(user: &[u8]) -> Result<(), Refusal> {
     if user == b"default" { Ok(()) } else { Err(Refusal::WrongPass) }
 }
 
-fn echo(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn echo(call: &mut Call<'_>) -> Result<(), Stop> {
     let message = call.arg(1);
     call.reply.bulk(message);
     Ok(())
 }
 
-fn hello(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn hello(call: &mut Call<'_>) -> Result<(), Stop> {
     let mut proto = call.session().proto;
     let mut name = None;
     if let Some(version) = call.args.get(1) {
         proto = match parse_i64(version).ok_or(Refusal::ProtoNotInteger)? {
             2 => Proto::Resp2,
             3 => Proto::Resp3,
-            _ => return Err(Refusal::NoProto),
+            _ => return Err(Refusal::NoProto.into()),
         };
         let mut at = 2;
         while let Some(option) = call.args.get(at) {
@@ -91,7 +91,7 @@ fn hello(call: &mut Call<'_>) -> Result<(), Refusal> {
                 client::check_word(call.arg(at + 1), "Client names")?;
                 at += 2;
             } else {
-                return Err(Refusal::HelloOption(quoted(option)));
+                return Err(Refusal::HelloOption(quoted(option)).into());
             }
         }
     }
@@ -125,32 +125,32 @@ fn greeting(call: &mut Call<'_>, proto: Proto, id: u64) {
     reply.array(0);
 }
 
-fn ping(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn ping(call: &mut Call<'_>) -> Result<(), Stop> {
     match call.args.len() {
         1 => call.reply.status("PONG"),
         2 => echo(call)?,
-        _ => return Err(Refusal::Arity("ping".to_owned())),
+        _ => return Err(Refusal::Arity("ping".to_owned()).into()),
     }
     Ok(())
 }
 
-fn quit(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn quit(call: &mut Call<'_>) -> Result<(), Stop> {
     call.flow = Flow::Close;
     call.reply.ok();
     Ok(())
 }
 
-fn reset(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn reset(call: &mut Call<'_>) -> Result<(), Stop> {
     call.session().reset();
     call.reply.set_proto(Proto::Resp2);
     call.reply.status("RESET");
     Ok(())
 }
 
-fn select(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn select(call: &mut Call<'_>) -> Result<(), Stop> {
     let index = call.int(1)?;
     if !(0..NUMBERED_SPACES).contains(&index) {
-        return Err(Refusal::DbIndex);
+        return Err(Refusal::DbIndex.into());
     }
     call.session().space = u8::try_from(index).expect("a numbered namespace fits a byte");
     call.reply.ok();

@@ -3,12 +3,14 @@
 //! Here stand the checks that no command makes itself: does it exist, has it the right number of words, is it answered
 //! in the agent's present phase.
 
+use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::time::Now;
 
 use super::call::{Call, Flow};
 use super::command::{Command, Flags};
+use super::data::RowsFailed;
 use super::host::{Host, Phase};
-use super::refusal::{Refusal, quoted};
+use super::refusal::{Refusal, Stop, quoted};
 use super::resp::{Args, Reply};
 
 /// What is left to the loop after a command.
@@ -18,37 +20,39 @@ pub struct Outcome {
     pub command: Option<usize>,
     /// What the connection does next.
     pub flow: Flow,
+    /// The greatest local commit that the reply reflects.
+    pub reflects: Commit,
 }
 
-/// Executes one request of the connection in slot `me`, appending its one reply to `out`.
-pub fn execute(host: &mut Host, me: usize, args: Args<'_>, out: &mut Vec<u8>, now: Now) -> Outcome {
+/// Executes one request of the connection in slot `me`, appending its one reply to `out`. An error is the store's.
+pub fn execute(host: &mut Host, me: usize, args: Args<'_>, out: &mut Vec<u8>, now: Now) -> Result<Outcome, RowsFailed> {
     let session = host.sessions.of_mut(me);
     session.active = now.mono;
     let mut reply = Reply::new(out, session.proto);
     host.stats.commands += 1;
     let Some((number, command)) = host.table.find(&args[0]) else {
         unknown(args, &mut reply);
-        return Outcome { command: None, flow: Flow::Next };
+        return Ok(Outcome { command: None, flow: Flow::Next, reflects: Commit(0) });
     };
     host.sessions.of_mut(me).last = Some((command, None));
-    let mut call = Call { args, reply, host, me, now, command, flow: Flow::Next };
-    if let Err(refusal) = admitted(&call).and_then(|()| (command.run)(&mut call)) {
-        refusal.replace(&mut call.reply);
+    let mut call = Call { args, reply, host, me, now, command, flow: Flow::Next, reflects: Commit(0) };
+    let done = admitted(&call).map_err(Stop::from).and_then(|()| (command.run)(&mut call));
+    match done {
+        Ok(()) => {}
+        Err(Stop::Refused(refusal)) => refusal.replace(&mut call.reply),
+        Err(Stop::Store(error)) => return Err(error),
     }
-    Outcome { command: Some(number), flow: call.flow }
+    Ok(Outcome { command: Some(number), flow: call.flow, reflects: call.reflects })
 }
 
 /// Executes the subcommand that the second word names.
-pub(super) fn subcommand(call: &mut Call<'_>) -> Result<(), Refusal> {
+pub(super) fn subcommand(call: &mut Call<'_>) -> Result<(), Stop> {
     let container = call.command;
     let name = call.arg(1);
-    let unknown = || Refusal::UnknownSubcommand {
-        subcommand: quoted(name),
-        container: container.name.to_uppercase(),
-    };
+    let unknown = || Refusal::UnknownSubcommand { subcommand: quoted(name), container: container.name.to_uppercase() };
     let command = container.subcommand(name).ok_or_else(unknown)?;
     if !command.takes_words(call.args.len()) {
-        return Err(Refusal::Arity(format!("{}|{}", container.name, command.name)));
+        return Err(Refusal::Arity(format!("{}|{}", container.name, command.name)).into());
     }
     call.session().last = Some((container, Some(command)));
     call.command = command;
@@ -56,9 +60,9 @@ pub(super) fn subcommand(call: &mut Call<'_>) -> Result<(), Refusal> {
 }
 
 /// Answers `HELP` of a container with its subcommands.
-pub(super) fn help(call: &mut Call<'_>) -> Result<(), Refusal> {
+pub(super) fn help(call: &mut Call<'_>) -> Result<(), Stop> {
     let name = call.arg(0).to_ascii_uppercase();
-    let Some((_, container)) = call.host.table.find(&name) else { return Err(Refusal::Syntax) };
+    let Some((_, container)) = call.host.table.find(&name) else { return Err(Refusal::Syntax.into()) };
     call.reply.array(1 + 2 * container.subcommands.len());
     let title = String::from_utf8_lossy(&name);
     call.reply.status(&format!("{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));

@@ -82,13 +82,24 @@ mod tests {
     #[test]
     fn patterns_match_as_those_of_redis() {
         let yes = [
-            ("*", ""), ("*", "abc"), ("a*c", "abbc"), ("a?c", "abc"), ("[a-c]x", "bx"), ("[^a-c]x", "dx"), ("\\*", "*"),
-            ("[c-a]", "b"), ("a[b", "ab"), ("**a**", "xax"), ("h[\\]]llo", "h]llo"), ("a\\", "a\\"),
+            ("*", ""),
+            ("*", "abc"),
+            ("a*c", "abbc"),
+            ("a?c", "abc"),
+            ("[a-c]x", "bx"),
+            ("[^a-c]x", "dx"),
+            ("\\*", "*"),
+            ("[c-a]", "b"),
+            ("a[b", "ab"),
+            ("**a**", "xax"),
+            ("h[\\]]llo", "h]llo"),
+            ("a\\", "a\\"),
         ];
         for (pattern, text) in yes {
             assert!(matches(pattern.as_bytes(), text.as_bytes(), false), "{pattern} {text}");
         }
-        let no = [("", "a"), ("a", ""), ("a?", "a"), ("[^a]", "a"), ("[a-c]", "d"), ("a*b", "ac"), ("A", "a"), ("[]", "]")];
+        let no =
+            [("", "a"), ("a", ""), ("a?", "a"), ("[^a]", "a"), ("[a-c]", "d"), ("a*b", "ac"), ("A", "a"), ("[]", "]")];
         for (pattern, text) in no {
             assert!(!matches(pattern.as_bytes(), text.as_bytes(), false), "{pattern} {text}");
         }

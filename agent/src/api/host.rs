@@ -1,7 +1,12 @@
 //! The server as commands see it: everything the ledger thread owns except sockets and buffers.
 
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+use super::data::Data;
 use super::session::Sessions;
 use super::table::Table;
+use crate::metrics::Metrics;
 
 /// What commands read and change. One thread owns it; nothing in it is shared.
 #[derive(Debug)]
@@ -10,12 +15,40 @@ pub struct Host {
     pub table: Table,
     /// Everyone connected.
     pub sessions: Sessions,
+    /// The keys.
+    pub data: Data,
+    /// Longest key that is taken.
+    pub key_bytes_max: usize,
+    /// Longest value that is taken.
+    pub value_bytes_max: usize,
     /// What `CONFIG GET` shows.
     pub settings: Vec<(&'static str, String)>,
     /// What was counted since the start or the last reset.
     pub stats: Stats,
+    /// For what may be any: seeded, so that a run can be repeated.
+    pub random: Pcg64,
+    /// Latencies.
+    pub metrics: Metrics,
     /// Which commands are answered at present.
     pub phase: Phase,
+}
+
+impl Host {
+    /// A server of these keys to which nobody has connected yet.
+    pub fn new(data: Data, seed: u64) -> Self {
+        Self {
+            table: Table::new(),
+            sessions: Sessions::default(),
+            data,
+            key_bytes_max: 64 << 10,
+            value_bytes_max: 512 << 20,
+            settings: Vec::new(),
+            stats: Stats::default(),
+            random: Pcg64::seed_from_u64(seed),
+            metrics: Metrics::default(),
+            phase: Phase::Serving,
+        }
+    }
 }
 
 /// Which commands are answered.

@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::command::{Command, Flags, Group, Handler, Keys};
 use super::dispatch::{help, subcommand};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Stop};
 use super::resp::Reply;
 use super::{glob, syntax};
 
@@ -36,7 +36,7 @@ pub(super) const COMMANDS: &[Command] = &[sub("command", -1, command)
 /// A command by its full name, a subcommand as `container|name`.
 type Named = (Option<&'static Command>, &'static Command);
 
-fn command(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn command(call: &mut Call<'_>) -> Result<(), Stop> {
     if call.args.len() > 1 {
         return subcommand(call);
     }
@@ -44,12 +44,12 @@ fn command(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn count(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn count(call: &mut Call<'_>) -> Result<(), Stop> {
     call.reply.count(call.host.table.len());
     Ok(())
 }
 
-fn info(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn info(call: &mut Call<'_>) -> Result<(), Stop> {
     if call.args.len() == 2 {
         describe_all(call);
         return Ok(());
@@ -64,7 +64,7 @@ fn info(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn docs(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn docs(call: &mut Call<'_>) -> Result<(), Stop> {
     let chosen: Vec<Named> = if call.args.len() == 2 {
         call.host.table.iter().map(|command| (None, command)).collect()
     } else {
@@ -77,7 +77,7 @@ fn docs(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn list(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn list(call: &mut Call<'_>) -> Result<(), Stop> {
     let filter: Box<dyn Fn(Named) -> bool> = match call.args.len() {
         2 => Box::new(|(container, _)| container.is_none()),
         5 if call.says(2, "filterby") => {
@@ -91,10 +91,10 @@ fn list(call: &mut Call<'_>) -> Result<(), Refusal> {
             } else if call.says(3, "module") {
                 Box::new(|_| false)
             } else {
-                return Err(Refusal::Syntax);
+                return Err(Refusal::Syntax.into());
             }
         }
-        _ => return Err(Refusal::Syntax),
+        _ => return Err(Refusal::Syntax.into()),
     };
     let names: Vec<String> = everything(call).filter(|named| filter(*named)).map(full_name).collect();
     call.reply.array(names.len());
@@ -104,14 +104,14 @@ fn list(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn getkeys(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn getkeys(call: &mut Call<'_>) -> Result<(), Stop> {
     let (_, command) = call.host.table.find(call.arg(2)).ok_or(Refusal::InvalidCommand)?;
     let words = call.args.len() - 2;
     if command.keys == Keys::NONE {
-        return Err(Refusal::NoKeys);
+        return Err(Refusal::NoKeys.into());
     }
     if !command.takes_words(words) {
-        return Err(Refusal::InvalidCommandArity);
+        return Err(Refusal::InvalidCommandArity.into());
     }
     let indices: Vec<usize> = command.keys.indices(words).collect();
     call.reply.array(indices.len());

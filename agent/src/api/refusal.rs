@@ -3,6 +3,7 @@
 //! Their texts are those of Redis 7 word for word, since programs branch on them; where Everett refuses something
 //! Redis has no word for, the text says what would have to change.
 
+use super::data::RowsFailed;
 use super::resp::Reply;
 
 /// Why a command did nothing.
@@ -115,6 +116,27 @@ pub enum Refusal {
     /// The agent is on its way out and takes nothing new.
     #[error("ERR closing")]
     Closing,
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub enum Stop {
+    /// The client's fault; the state is unchanged.
+    Refused(Refusal),
+    /// The store failed; the process ends.
+    Store(RowsFailed),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<RowsFailed> for Stop {
+    fn from(error: RowsFailed) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl Refusal {

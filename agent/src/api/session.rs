@@ -22,6 +22,8 @@ pub struct Session {
     pub proto: Proto,
     /// The numbered namespace it selected.
     pub space: u8,
+    /// The numbered namespace it last wrote to, if it ever did.
+    pub wrote: Option<u8>,
     /// When it came.
     pub connected: Instant,
     /// When it last said something.
@@ -40,6 +42,7 @@ impl Session {
             library_version: Vec::new(),
             proto: Proto::Resp2,
             space: 0,
+            wrote: None,
             connected,
             active: connected,
             last: None,

@@ -76,7 +76,9 @@ fn alternatives<'a>(words: &mut Words<'a>) -> Vec<Arg<'a>> {
                 }
             }
             "<" => list.push(block(alternatives(words))),
-            token if token.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') => list.push(option(token, words)),
+            token if token.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') => {
+                list.push(option(token, words))
+            }
             name => list.push(Arg { name, ..Arg::default() }),
         }
     }
@@ -118,8 +120,10 @@ fn same_names(before: &[Arg<'_>], inner: &[Arg<'_>]) -> bool {
 pub(super) fn describe(list: &[Arg<'_>], reply: &mut Reply<'_>) {
     reply.array(list.len());
     for arg in list {
-        let flags: Vec<&str> =
-            [(arg.optional, "optional"), (arg.multiple, "multiple")].into_iter().filter_map(|(on, flag)| on.then_some(flag)).collect();
+        let flags: Vec<&str> = [(arg.optional, "optional"), (arg.multiple, "multiple")]
+            .into_iter()
+            .filter_map(|(on, flag)| on.then_some(flag))
+            .collect();
         let (kind, inner) = match &arg.shape {
             Shape::Word => (word_kind(arg.name), None),
             Shape::Token => ("pure-token", None),
@@ -127,7 +131,10 @@ pub(super) fn describe(list: &[Arg<'_>], reply: &mut Reply<'_>) {
             Shape::Block(parts) => ("block", Some(parts)),
         };
         let is_key = kind == "key";
-        let pairs = 2 + [arg.token.is_some(), is_key, !flags.is_empty(), inner.is_some()].map(usize::from).iter().sum::<usize>();
+        let pairs = 2 + [arg.token.is_some(), is_key, !flags.is_empty(), inner.is_some()]
+            .map(usize::from)
+            .iter()
+            .sum::<usize>();
         reply.map(pairs);
         pair(reply, "name", &shown_name(arg));
         pair(reply, "type", kind);
@@ -169,8 +176,8 @@ fn word_kind(name: &str) -> &'static str {
         "key" => "key",
         "pattern" => "pattern",
         "unix-time-seconds" | "unix-time-milliseconds" => "unix-time",
-        "seconds" | "milliseconds" | "count" | "start" | "end" | "offset" | "increment" | "decrement" | "index" | "cursor"
-        | "numreplicas" | "timeout" | "protover" | "client-id" => "integer",
+        "seconds" | "milliseconds" | "count" | "start" | "end" | "offset" | "increment" | "decrement" | "index"
+        | "cursor" | "numreplicas" | "timeout" | "protover" | "client-id" => "integer",
         _ => "string",
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::super::host::Host;
 use super::super::session::Session;
-use super::{ALWAYS, Call, Command, Group, Refusal, help, parse_i64, quoted};
+use super::{ALWAYS, Call, Command, Group, Refusal, Stop, help, parse_i64, quoted};
 
 const fn sub(name: &'static str, arity: i32, run: super::super::command::Handler) -> Command {
     Command::new(name, arity, Group::Connection, run).flags(ALWAYS)
@@ -30,13 +30,13 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
     sub("setname", 3, setname).docs("2.6.9", "O(1)", "Names the connection.").takes("connection-name"),
 ];
 
-fn id(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn id(call: &mut Call<'_>) -> Result<(), Stop> {
     let id = call.session().id;
     call.reply.uint(id);
     Ok(())
 }
 
-fn setname(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn setname(call: &mut Call<'_>) -> Result<(), Stop> {
     let name = call.arg(2);
     check_word(name, "Client names")?;
     call.session().name = name.to_vec();
@@ -44,13 +44,17 @@ fn setname(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn getname(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn getname(call: &mut Call<'_>) -> Result<(), Stop> {
     let name = &call.host.sessions.of(call.me).name;
-    if name.is_empty() { call.reply.null() } else { call.reply.bulk(name) }
+    if name.is_empty() {
+        call.reply.null()
+    } else {
+        call.reply.bulk(name)
+    }
     Ok(())
 }
 
-fn setinfo(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn setinfo(call: &mut Call<'_>) -> Result<(), Stop> {
     let value = call.arg(3);
     if call.says(2, "lib-name") {
         check_word(value, "lib-name")?;
@@ -59,39 +63,39 @@ fn setinfo(call: &mut Call<'_>) -> Result<(), Refusal> {
         check_word(value, "lib-ver")?;
         call.session().library_version = value.to_vec();
     } else {
-        return Err(Refusal::UnrecognizedOption(quoted(call.arg(2))));
+        return Err(Refusal::UnrecognizedOption(quoted(call.arg(2))).into());
     }
     call.reply.ok();
     Ok(())
 }
 
-fn on_off(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn on_off(call: &mut Call<'_>) -> Result<(), Stop> {
     if !call.says(2, "on") && !call.says(2, "off") {
-        return Err(Refusal::Syntax);
+        return Err(Refusal::Syntax.into());
     }
     call.reply.ok();
     Ok(())
 }
 
-fn info(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn info(call: &mut Call<'_>) -> Result<(), Stop> {
     let line = format!("{}\n", Line { session: call.host.sessions.of(call.me), call });
     call.reply.verbatim(&line);
     Ok(())
 }
 
-fn list(call: &mut Call<'_>) -> Result<(), Refusal> {
+fn list(call: &mut Call<'_>) -> Result<(), Stop> {
     let chosen = match call.args.len() {
         2 => None,
         4 if call.says(2, "type") => match call.arg(3).to_ascii_lowercase().as_slice() {
             b"normal" => None,
             b"master" | b"replica" | b"slave" | b"pubsub" => Some(Vec::new()),
-            other => return Err(Refusal::ClientType(quoted(other))),
+            other => return Err(Refusal::ClientType(quoted(other)).into()),
         },
         words if words > 3 && call.says(2, "id") => {
             let ids = call.args.from(3).map(|arg| parse_i64(arg).and_then(|id| u64::try_from(id).ok()));
             Some(ids.collect::<Option<Vec<u64>>>().ok_or(Refusal::ClientId)?)
         }
-        _ => return Err(Refusal::Syntax),
+        _ => return Err(Refusal::Syntax.into()),
     };
     let mut sessions: Vec<&Session> = call.host.sessions.iter().collect();
     sessions.retain(|session| chosen.as_ref().is_none_or(|ids| ids.contains(&session.id)));

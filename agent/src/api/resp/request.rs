@@ -25,12 +25,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            inline_bytes_max: 64 << 10,
-            args_max: 1 << 20,
-            bulk_bytes_max: 512 << 20,
-            request_bytes_max: 1 << 30,
-        }
+        Self { inline_bytes_max: 64 << 10, args_max: 1 << 20, bulk_bytes_max: 512 << 20, request_bytes_max: 1 << 30 }
     }
 }
 

@@ -73,7 +73,10 @@ fn protocol_errors_have_the_texts_of_redis() {
         (b"*1\r\n$-1\r\n", "Protocol error: invalid bulk length"),
         (b"*1\r\n$101\r\n", "Protocol error: invalid bulk length"),
         (&[b'a'; 65], "Protocol error: too big inline request"),
-        (b"*1\r\n$5555555555555555555555555555555555555555555555555555555555555555555", "Protocol error: too big bulk count string"),
+        (
+            b"*1\r\n$5555555555555555555555555555555555555555555555555555555555555555555",
+            "Protocol error: too big bulk count string",
+        ),
     ];
     for (stream, text) in cases {
         let error = one(stream).1.unwrap_or_else(|| panic!("{} passed", stream.escape_ascii()));

@@ -1,0 +1,122 @@
+//! One command in execution: its words, its reply, and the parts of the server it may touch.
+
+use bytes::Bytes;
+use everett_mesh_proto::log::Commit;
+use everett_mesh_proto::replica::{Edit, View};
+use everett_mesh_proto::time::Now;
+
+use super::command::Command;
+use super::data::RowsFailed;
+use super::host::Host;
+use super::refusal::Refusal;
+use super::resp::{Args, Reply, parse_i64};
+use super::session::Session;
+
+/// What a command's function gets. It writes exactly one reply, or refuses.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The words, the command's name first.
+    pub args: Args<'a>,
+    /// Where the reply goes.
+    pub reply: Reply<'a>,
+    /// The server.
+    pub host: &'a mut Host,
+    /// The slot of the connection that called.
+    pub me: usize,
+    /// When this step began.
+    pub now: Now,
+    /// The command.
+    pub command: &'static Command,
+    /// What the connection does next.
+    pub flow: Flow,
+    /// The greatest local commit that the reply reflects.
+    pub reflects: Commit,
+}
+
+/// What a connection does after a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// Goes on with its next request.
+    Next,
+    /// Ends once its replies are sent.
+    Close,
+}
+
+impl<'a> Call<'a> {
+    /// The caller's session.
+    pub fn session(&mut self) -> &mut Session {
+        self.host.sessions.of_mut(self.me)
+    }
+
+    /// The word at `index`, which the command's arity promises.
+    pub fn arg(&self, index: usize) -> &'a [u8] {
+        self.args.get(index).expect("the arity of a command covers the words it reads")
+    }
+
+    /// The word at `index` as a key, no longer than keys may be.
+    pub fn key(&self, index: usize) -> Result<&'a [u8], Refusal> {
+        let key = self.arg(index);
+        if key.len() > self.host.key_bytes_max { Err(Refusal::KeyTooLong(self.host.key_bytes_max)) } else { Ok(key) }
+    }
+
+    /// The word at `index` as a value to keep, no longer than values may be.
+    pub fn value(&self, index: usize) -> Result<Bytes, Refusal> {
+        let value = self.arg(index);
+        self.check_length(value.len())?;
+        Ok(Bytes::copy_from_slice(value))
+    }
+
+    /// Whether a value may have this length.
+    pub fn check_length(&self, bytes: usize) -> Result<(), Refusal> {
+        if bytes > self.host.value_bytes_max { Err(Refusal::StringTooLong) } else { Ok(()) }
+    }
+
+    /// What this connection sees of `key`; the reply waits until that is durable.
+    pub fn view(&mut self, key: &[u8]) -> Result<View, RowsFailed> {
+        let space = self.host.sessions.of(self.me).space;
+        let view = self.host.data.view(self.now, space, key)?;
+        self.reflects = self.reflects.max(view.at);
+        let count = if view.value.is_some() {
+            &mut self.host.stats.keyspace_hits
+        } else {
+            &mut self.host.stats.keyspace_misses
+        };
+        *count += 1;
+        Ok(view)
+    }
+
+    /// Makes these changes in one commit; the reply waits until they are durable.
+    pub fn edit(&mut self, edits: Vec<Edit>) -> Result<(), RowsFailed> {
+        let space = self.host.sessions.of(self.me).space;
+        self.edit_in(space, edits)
+    }
+
+    /// The same in a namespace other than the selected one.
+    pub fn edit_in(&mut self, space: u8, edits: Vec<Edit>) -> Result<(), RowsFailed> {
+        if let Some(commit) = self.host.data.edit(self.now, space, edits)? {
+            self.reflects = self.reflects.max(commit);
+            self.session().wrote = Some(space);
+        }
+        Ok(())
+    }
+
+    /// The reply speaks of rows that were not looked at one by one: it waits for everything done so far.
+    pub fn reflects_all(&mut self) {
+        self.reflects = self.host.data.replica.commit();
+    }
+
+    /// The present in ms that deadlines are compared with.
+    pub fn now_ms(&self) -> u64 {
+        self.host.data.replica.now_ms(self.now)
+    }
+
+    /// The word at `index` as an integer.
+    pub fn int(&self, index: usize) -> Result<i64, Refusal> {
+        parse_i64(self.arg(index)).ok_or(Refusal::NotInteger)
+    }
+
+    /// Whether the word at `index` is `word`, in any case.
+    pub fn says(&self, index: usize, word: &str) -> bool {
+        self.args.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    }
+}

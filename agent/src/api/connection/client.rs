@@ -1,0 +1,151 @@
+//! `CLIENT`: what the server knows of its connections.
+
+use std::fmt::{self, Display, Write};
+
+use super::super::host::Host;
+use super::super::session::Session;
+use super::{ALWAYS, Call, Command, Group, Refusal, Stop, help, parse_i64, quoted};
+
+const fn sub(name: &'static str, arity: i32, run: super::super::command::Handler) -> Command {
+    Command::new(name, arity, Group::Connection, run).flags(ALWAYS)
+}
+
+pub(super) const SUBCOMMANDS: &[Command] = &[
+    sub("getname", 2, getname).docs("2.6.9", "O(1)", "Returns the connection's name."),
+    sub("help", 2, help).docs("5.0.0", "O(1)", "Prints this help."),
+    sub("id", 2, id).docs("5.0.0", "O(1)", "Returns the connection's number."),
+    sub("info", 2, info).docs("6.2.0", "O(1)", "Describes the connection."),
+    sub("list", -2, list)
+        .docs("2.4.0", "O(N) where N is the number of connections", "Describes all connections, or the chosen ones.")
+        .takes("[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]"),
+    sub("no-evict", 3, on_off)
+        .docs("7.0.0", "O(1)", "Accepted for clients that ask: no connection is ever evicted.")
+        .takes("<ON | OFF>"),
+    sub("no-touch", 3, on_off)
+        .docs("7.2.0", "O(1)", "Accepted for clients that ask: reads never change what is kept.")
+        .takes("<ON | OFF>"),
+    sub("setinfo", 4, setinfo)
+        .docs("7.2.0", "O(1)", "Tells the name or the version of the client's library.")
+        .takes("<LIB-NAME libname | LIB-VER libver>"),
+    sub("setname", 3, setname).docs("2.6.9", "O(1)", "Names the connection.").takes("connection-name"),
+];
+
+fn id(call: &mut Call<'_>) -> Result<(), Stop> {
+    let id = call.session().id;
+    call.reply.uint(id);
+    Ok(())
+}
+
+fn setname(call: &mut Call<'_>) -> Result<(), Stop> {
+    let name = call.arg(2);
+    check_word(name, "Client names")?;
+    call.session().name = name.to_vec();
+    call.reply.ok();
+    Ok(())
+}
+
+fn getname(call: &mut Call<'_>) -> Result<(), Stop> {
+    let name = &call.host.sessions.of(call.me).name;
+    if name.is_empty() {
+        call.reply.null()
+    } else {
+        call.reply.bulk(name)
+    }
+    Ok(())
+}
+
+fn setinfo(call: &mut Call<'_>) -> Result<(), Stop> {
+    let value = call.arg(3);
+    if call.says(2, "lib-name") {
+        check_word(value, "lib-name")?;
+        call.session().library = value.to_vec();
+    } else if call.says(2, "lib-ver") {
+        check_word(value, "lib-ver")?;
+        call.session().library_version = value.to_vec();
+    } else {
+        return Err(Refusal::UnrecognizedOption(quoted(call.arg(2))).into());
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn on_off(call: &mut Call<'_>) -> Result<(), Stop> {
+    if !call.says(2, "on") && !call.says(2, "off") {
+        return Err(Refusal::Syntax.into());
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn info(call: &mut Call<'_>) -> Result<(), Stop> {
+    let line = format!("{}\n", Line { session: call.host.sessions.of(call.me), call });
+    call.reply.verbatim(&line);
+    Ok(())
+}
+
+fn list(call: &mut Call<'_>) -> Result<(), Stop> {
+    let chosen = match call.args.len() {
+        2 => None,
+        4 if call.says(2, "type") => match call.arg(3).to_ascii_lowercase().as_slice() {
+            b"normal" => None,
+            b"master" | b"replica" | b"slave" | b"pubsub" => Some(Vec::new()),
+            other => return Err(Refusal::ClientType(quoted(other)).into()),
+        },
+        words if words > 3 && call.says(2, "id") => {
+            let ids = call.args.from(3).map(|arg| parse_i64(arg).and_then(|id| u64::try_from(id).ok()));
+            Some(ids.collect::<Option<Vec<u64>>>().ok_or(Refusal::ClientId)?)
+        }
+        _ => return Err(Refusal::Syntax.into()),
+    };
+    let mut sessions: Vec<&Session> = call.host.sessions.iter().collect();
+    sessions.retain(|session| chosen.as_ref().is_none_or(|ids| ids.contains(&session.id)));
+    sessions.sort_unstable_by_key(|session| session.id);
+    let mut text = String::new();
+    for session in sessions {
+        writeln!(text, "{}", Line { session, call }).expect("memory takes every write");
+    }
+    call.reply.verbatim(&text);
+    Ok(())
+}
+
+/// One connection in the words of `CLIENT LIST`.
+struct Line<'a, 'c> {
+    session: &'a Session,
+    call: &'a Call<'c>,
+}
+
+impl Display for Line<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Session { id, name, space, connected, active, library, library_version, .. } = self.session;
+        let now = self.call.now.mono;
+        let age = now.saturating_since(*connected).as_secs();
+        let idle = now.saturating_since(*active).as_secs();
+        let socket = socket(self.call.host);
+        let [name, library, version] = [name, library, library_version].map(|word| String::from_utf8_lossy(word));
+        write!(f, "id={id} addr={socket}:0 laddr={socket}:0 name={name} age={age} idle={idle} flags=U db={space} ")?;
+        write!(f, "sub=0 psub=0 ssub=0 multi=-1 cmd={} user=default redir=-1 ", LastCommand(self.session))?;
+        write!(f, "resp={} lib-name={library} lib-ver={version}", self.session.proto.number())
+    }
+}
+
+struct LastCommand<'a>(&'a Session);
+
+impl Display for LastCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.last {
+            None => f.write_str("NULL"),
+            Some((command, None)) => f.write_str(command.name),
+            Some((container, Some(command))) => write!(f, "{}|{}", container.name, command.name),
+        }
+    }
+}
+
+fn socket(host: &Host) -> &str {
+    host.settings.iter().find(|(name, _)| *name == "unixsocket").map_or("", |(_, path)| path)
+}
+
+/// Names are shown in lines of words: they hold neither spaces nor control characters.
+pub(super) fn check_word(word: &[u8], what: &'static str) -> Result<(), Refusal> {
+    let printable = word.iter().all(u8::is_ascii_graphic);
+    if printable { Ok(()) } else { Err(Refusal::SpecialCharacters(what)) }
+}

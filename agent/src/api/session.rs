@@ -1,0 +1,116 @@
+//! What the server knows of each connection besides its bytes: who it says it is, what it speaks, where it looks.
+//!
+//! Apart from the loop's sockets and buffers, so that `CLIENT LIST` can walk all sessions while one of them executes.
+
+use everett_mesh_proto::time::Instant;
+
+use super::command::Command;
+use super::resp::Proto;
+
+/// One connection's state between its commands.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number: from 1, never used again while the process lives.
+    pub id: u64,
+    /// The name it gave itself, empty if none.
+    pub name: Vec<u8>,
+    /// The client library's name, as the library tells.
+    pub library: Vec<u8>,
+    /// The client library's version.
+    pub library_version: Vec<u8>,
+    /// The protocol version it speaks.
+    pub proto: Proto,
+    /// The numbered namespace it selected.
+    pub space: u8,
+    /// The numbered namespace it last wrote to, if it ever did.
+    pub wrote: Option<u8>,
+    /// When it came.
+    pub connected: Instant,
+    /// When it last said something.
+    pub active: Instant,
+    /// The command it gave last; a subcommand with its container.
+    pub last: Option<(&'static Command, Option<&'static Command>)>,
+}
+
+impl Session {
+    /// A connection that has said nothing yet.
+    pub fn new(id: u64, connected: Instant) -> Self {
+        Self {
+            id,
+            name: Vec::new(),
+            library: Vec::new(),
+            library_version: Vec::new(),
+            proto: Proto::Resp2,
+            space: 0,
+            wrote: None,
+            connected,
+            active: connected,
+            last: None,
+        }
+    }
+
+    /// Back to how a connection begins; it keeps its number and its library.
+    pub fn reset(&mut self) {
+        self.name.clear();
+        self.proto = Proto::Resp2;
+        self.space = 0;
+    }
+}
+
+/// All sessions, by the loop's slot numbers.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    slots: Vec<Option<Session>>,
+    open: usize,
+    opened: u64,
+}
+
+impl Sessions {
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// How many were ever opened.
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Opens a session in `slot`.
+    pub fn open(&mut self, slot: usize, now: Instant) {
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        assert!(self.slots[slot].is_none(), "a slot is free before a connection is put into it");
+        self.opened += 1;
+        self.open += 1;
+        self.slots[slot] = Some(Session::new(self.opened, now));
+    }
+
+    /// Ends the session in `slot`.
+    pub fn close(&mut self, slot: usize) {
+        if self.slots.get_mut(slot).and_then(Option::take).is_some() {
+            self.open -= 1;
+        }
+    }
+
+    /// The session of a connected `slot`.
+    pub fn of(&self, slot: usize) -> &Session {
+        self.slots[slot].as_ref().expect("a command comes from an open session")
+    }
+
+    /// The session of a connected `slot`, to be changed.
+    pub fn of_mut(&mut self, slot: usize) -> &mut Session {
+        self.slots[slot].as_mut().expect("a command comes from an open session")
+    }
+
+    /// All of them, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().flatten()
+    }
+}

@@ -1,0 +1,315 @@
+//! The ledger thread: clients' sockets, their commands, the replica and its rows, in one poll loop without locks.
+//!
+//! A turn of the loop: take what other threads sent, read and execute what clients sent, hand the commits it made to the
+//! log, send the replies that may be sent, accept who is waiting. A reply leaves when the greatest local commit that it
+//! reflects is durable, in order within its connection; a reply that reflects only durable rows leaves in the same turn.
+//! Each connection gets at most one write per turn.
+//!
+//! Bounds: requests ([`resp::Limits`](crate::api::resp::Limits)), connections, unread replies (the connection is cut),
+//! replies that wait for the disk (the connection is not read meanwhile), notices (their senders wait), commits not yet
+//! taken by the log (no client is served meanwhile). The loop never waits for another thread.
+
+mod inbox;
+mod link;
+mod links;
+mod listener;
+mod notice;
+mod output;
+mod serve;
+mod settings;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use crossbeam_channel::TrySendError;
+use everett_mesh_proto::log::{Commit, Durable};
+use everett_mesh_proto::time::{Instant, Now};
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::api::data::RowsFailed;
+use crate::api::host::{Host, Phase};
+use crate::clock::Clock;
+
+use inbox::Inbox;
+use link::Link;
+use links::Links;
+use listener::Listener;
+
+pub use inbox::{Door, Ended};
+pub use listener::{SocketError, SocketSettings};
+pub use notice::Notice;
+pub use settings::{Ports, Sealed, Settings};
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+const FIRST_SLOT: usize = 2;
+
+/// How much one read takes from a socket at most.
+const READ_BYTES: usize = 64 << 10;
+
+/// How long to wait with the next connection after the operating system could not give this one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the ledger ended without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The clients' socket cannot be made; nothing has begun.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The operating system refused to poll.
+    #[error("the poll loop failed")]
+    Poll(#[source] io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Rows(#[from] RowsFailed),
+    /// The log thread has ended.
+    #[error("the log has ended")]
+    LogEnded,
+}
+
+/// The loop and all it owns.
+#[derive(Debug)]
+pub struct Ledger {
+    poll: Poll,
+    listener: Option<Listener>,
+    inbox: Inbox<Notice>,
+    links: Links,
+    host: Host,
+    settings: Settings,
+    ports: Ports,
+    /// What the log has not taken yet.
+    backlog: Vec<Sealed>,
+    durable: Commit,
+    clock: Clock,
+    now: Now,
+    timers: Timers,
+}
+
+/// When the loop has something to do by itself.
+#[derive(Debug, Default)]
+struct Timers {
+    /// Accept again.
+    accept: Option<Instant>,
+    /// End, whether or not everybody took their replies; with the commit that must be durable before an early end.
+    drain: Option<(Instant, Commit)>,
+}
+
+impl Ledger {
+    /// Opens the socket. `durable` is what the log held when it was opened.
+    pub fn open(
+        settings: Settings,
+        ports: Ports,
+        host: Host,
+        durable: Durable,
+        clock: Clock,
+    ) -> Result<(Self, Door<Notice>), LedgerError> {
+        let poll = Poll::new().map_err(LedgerError::Poll)?;
+        let (door, inbox) = inbox::inbox(poll.registry(), WAKER, settings.inbox_max).map_err(LedgerError::Poll)?;
+        let mut listener = Listener::bind(&settings.socket)?;
+        poll.registry().register(&mut listener.socket, LISTENER, Interest::READABLE).map_err(LedgerError::Poll)?;
+        let ledger = Self {
+            poll,
+            listener: Some(listener),
+            inbox,
+            links: Links::default(),
+            host,
+            settings,
+            ports,
+            backlog: Vec::new(),
+            durable: durable.upto(),
+            now: clock.now(),
+            clock,
+            timers: Timers::default(),
+        };
+        Ok((ledger, door))
+    }
+
+    /// Runs until told to drain; gives back what it owned of the data.
+    pub fn run(mut self) -> Result<Host, LedgerError> {
+        let mut events = Events::with_capacity(1_024);
+        let mut scratch = vec![0; READ_BYTES].into_boxed_slice();
+        loop {
+            self.sleep(&mut events)?;
+            self.now = self.clock.now();
+            self.take_notices()?;
+            let mut knock = self.timers.accept.take_if(|at| *at <= self.now.mono).is_some();
+            for event in &events {
+                match event.token() {
+                    LISTENER => knock = true,
+                    WAKER => {}
+                    Token(token) => self.note(token - FIRST_SLOT, event),
+                }
+            }
+            self.serve_ready(&mut scratch)?;
+            self.handle_timeouts()?;
+            self.seal()?;
+            self.flush();
+            if knock {
+                self.accept();
+            }
+            if self.is_drained() {
+                return Ok(self.host);
+            }
+        }
+    }
+
+    fn sleep(&mut self, events: &mut Events) -> Result<(), LedgerError> {
+        let timeout = if self.links.has_ready() && !self.is_stalled() { Some(Duration::ZERO) } else { self.timeout() };
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
+            }
+            polled => polled.map_err(LedgerError::Poll),
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let replica = self.host.data.replica.poll_timeout().map(|deadline| deadline.at);
+        let drain = self.timers.drain.map(|(at, _)| at);
+        let wait = self.links.iter().filter_map(|(_, link)| link.waiting?.until).min();
+        let next = [replica, drain, wait, self.timers.accept].into_iter().flatten().min()?;
+        Some(next.saturating_since(self.clock.now().mono))
+    }
+
+    /// The log does not keep up: until it does, clients wait.
+    fn is_stalled(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    fn note(&mut self, slot: usize, event: &Event) {
+        let Some(link) = self.links.get(slot) else { return };
+        link.hung_up |= event.is_read_closed();
+        if event.is_readable() || event.is_read_closed() {
+            link.readable = true;
+            self.links.mark_ready(slot);
+        }
+        if event.is_writable() {
+            self.links.mark_dirty(slot);
+        }
+    }
+
+    fn handle_timeouts(&mut self) -> Result<(), LedgerError> {
+        let data = &mut self.host.data;
+        if data.replica.poll_timeout().is_some_and(|deadline| deadline.at <= self.now.mono) {
+            data.replica.handle_timeout(self.now, &mut data.rows)?;
+        }
+        Ok(())
+    }
+
+    /// Hands the log what this turn committed.
+    fn seal(&mut self) -> Result<(), LedgerError> {
+        let replica = &mut self.host.data.replica;
+        while let Some(sealed) = replica.seal() {
+            self.backlog.push(sealed);
+        }
+        while let Some(signal) = replica.poll_signal() {
+            (self.ports.signal)(signal);
+        }
+        if self.backlog.is_empty() {
+            return Ok(());
+        }
+        match self.ports.log.try_send(std::mem::take(&mut self.backlog)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(backlog)) => {
+                self.backlog = backlog;
+                Ok(())
+            }
+            Err(TrySendError::Disconnected(_)) => Err(LedgerError::LogEnded),
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(slot) = self.links.pop_dirty() {
+            let Some(link) = self.links.get(slot) else { continue };
+            let metrics = &mut self.host.metrics;
+            let now = self.now.mono;
+            let flushed = link.flush(self.durable, |reply| {
+                if let Some(command) = reply.command {
+                    metrics.record_command(command, now.saturating_since(reply.arrived));
+                }
+            });
+            match flushed {
+                Ok(sent) => self.host.stats.output_bytes += sent as u64,
+                Err(error) => {
+                    tracing::debug!(slot, %error, "a client went away with replies unsent");
+                    self.close(slot);
+                    continue;
+                }
+            }
+            if link.ending && link.output.is_empty() {
+                self.close(slot);
+                continue;
+            }
+            let waits = link.output.held_bytes() > 0;
+            let goes_on = link.may_execute(self.settings.held_bytes_max) && (link.readable || !link.input.is_empty());
+            if waits {
+                self.links.mark_holding(slot);
+            }
+            if goes_on {
+                self.links.mark_ready(slot);
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Some(listener) = &self.listener {
+            match listener.socket.accept() {
+                Ok((stream, _)) => self.admit(stream),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be accepted at present");
+                    self.timers.accept = Some(self.now.mono + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, mut stream: mio::net::UnixStream) {
+        if self.links.len() >= self.settings.clients_max {
+            self.host.stats.connections_rejected += 1;
+            let text = b"-ERR max number of clients reached\r\n";
+            if let Err(error) = io::Write::write(&mut stream, text) {
+                tracing::debug!(%error, "a client turned away did not learn why");
+            }
+            return;
+        }
+        let slot = self.links.vacant();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(FIRST_SLOT + slot), interest) {
+            tracing::warn!(%error, "a connection cannot be polled");
+            return;
+        }
+        self.links.insert(Link::new(stream));
+        self.host.sessions.open(slot, self.now.mono);
+        self.host.stats.connections += 1;
+        self.links.mark_ready(slot);
+    }
+
+    /// Ends a connection; dropping its socket takes it out of the poll.
+    fn close(&mut self, slot: usize) {
+        if self.links.remove(slot).is_some() {
+            self.host.sessions.close(slot);
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        self.host.phase = Phase::Draining;
+        self.listener = None;
+        let last = self.host.data.replica.commit();
+        self.timers.drain.get_or_insert((self.now.mono + self.settings.drain_max, last));
+    }
+
+    fn is_drained(&self) -> bool {
+        let Some((until, last)) = self.timers.drain else { return false };
+        let taken = || self.links.iter().all(|(_, link)| link.output.is_empty() && link.input.is_empty());
+        self.now.mono >= until || (self.durable >= last && self.backlog.is_empty() && taken())
+    }
+}

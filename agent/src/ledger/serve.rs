@@ -1,0 +1,111 @@
+//! Reading and executing what clients sent.
+
+use super::link::{Link, ReadEnd};
+use super::{Ledger, LedgerError};
+use crate::api::call::Flow;
+use crate::api::dispatch;
+use crate::api::resp::Reply;
+use everett_mesh_proto::log::Commit;
+
+/// What one connection may read in one turn before the others have theirs.
+const TURN_BYTES: usize = 256 << 10;
+
+impl Ledger {
+    /// Serves every connection that has something to read or to execute.
+    pub(super) fn serve_ready(&mut self, scratch: &mut [u8]) -> Result<(), LedgerError> {
+        if self.is_stalled() {
+            return Ok(());
+        }
+        for slot in self.links.take_ready() {
+            self.serve(slot, scratch)?;
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, slot: usize, scratch: &mut [u8]) -> Result<(), LedgerError> {
+        let mut budget = TURN_BYTES;
+        self.execute(slot)?;
+        loop {
+            let held_bytes_max = self.settings.held_bytes_max;
+            let Some(link) = self.links.get(slot) else { return Ok(()) };
+            if !link.readable || !link.may_execute(held_bytes_max) {
+                return Ok(());
+            }
+            if budget == 0 {
+                self.links.mark_ready(slot);
+                return Ok(());
+            }
+            let before = link.input.len();
+            match link.read(scratch, self.now.mono) {
+                Ok(ReadEnd::Empty) => return Ok(()),
+                Ok(ReadEnd::Some) => {
+                    let len = link.input.len() - before;
+                    budget = budget.saturating_sub(len);
+                    self.host.stats.input_bytes += len as u64;
+                    self.execute(slot)?;
+                }
+                Ok(ReadEnd::Closed) => {
+                    link.ending = true;
+                    self.links.mark_dirty(slot);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::debug!(slot, %error, "a client's connection broke");
+                    self.close(slot);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Executes the requests at hand, until they end or the connection has to wait.
+    fn execute(&mut self, slot: usize) -> Result<(), LedgerError> {
+        let Some(link) = self.links.get(slot) else { return Ok(()) };
+        if link.input.is_empty() {
+            return Ok(());
+        }
+        let input = std::mem::take(&mut link.input);
+        let mut executed = 0;
+        while link.may_execute(self.settings.held_bytes_max) {
+            match link.parser.parse(&input[executed..], &self.settings.request) {
+                Ok(None) => break,
+                Ok(Some(len)) => {
+                    let args = link.parser.args(&input[executed..]);
+                    executed += len;
+                    if args.is_empty() {
+                        continue;
+                    }
+                    let outcome = dispatch::execute(&mut self.host, slot, args, link.output.buffer(), self.now)?;
+                    link.output.end_reply(outcome.reflects, outcome.command, link.arrived);
+                    follow(link, outcome.flow);
+                    if link.output.len() > self.settings.output_bytes_max {
+                        self.host.stats.cut_output += 1;
+                        tracing::warn!(slot, "cut a client that does not read its replies");
+                        self.close(slot);
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    self.host.stats.cut_protocol += 1;
+                    let proto = self.host.sessions.of(slot).proto;
+                    Reply::new(link.output.buffer(), proto).error(&format_args!("ERR {error}"));
+                    link.output.end_reply(Commit(0), None, link.arrived);
+                    link.ending = true;
+                }
+            }
+        }
+        if link.ending {
+            executed = input.len();
+        }
+        link.keep_input(input, executed);
+        self.links.mark_dirty(slot);
+        Ok(())
+    }
+}
+
+fn follow(link: &mut Link, flow: Flow) {
+    match flow {
+        Flow::Next => {}
+        Flow::Close => link.ending = true,
+    }
+}

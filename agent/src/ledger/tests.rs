@@ -1,0 +1,230 @@
+//! The loop with real sockets, rows in memory, and a log whose durability the test decides.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use everett_mesh_proto::id::ReplicaId;
+use everett_mesh_proto::log::{Log, Medium, Record};
+use everett_mesh_proto::replica::{Config, Replica, Settled};
+use everett_mesh_proto::rows::Placer;
+
+use super::*;
+use crate::api::data::{AnyRows, Data};
+
+/// A log in memory.
+struct Memory;
+
+impl Medium for Memory {
+    type Error = std::convert::Infallible;
+
+    fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// A ledger on a thread of its own.
+struct Running {
+    dir: tempfile::TempDir,
+    door: Door<Notice>,
+    log: Log<Memory>,
+    sealed: Receiver<Vec<Sealed>>,
+    thread: JoinHandle<Result<Host, LedgerError>>,
+}
+
+fn host() -> Host {
+    let config = Config {
+        id: ReplicaId::new(1, "a", 1),
+        placer: Placer::new(&[7; 32]),
+        max_skew: Duration::from_millis(500),
+        gate_bytes_max: 1 << 20,
+    };
+    Host::new(Data::new(Replica::resume(config, Settled::default()), AnyRows::in_memory()), 1)
+}
+
+fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("everett.sock");
+    let mut settings = Settings::on(SocketSettings { path, mode: 0o600, group: None });
+    adjust(&mut settings);
+    let (log_sender, sealed) = bounded(4);
+    let ports = Ports { log: log_sender, signal: Box::new(|_| {}) };
+    let log = Log::resume(Memory, Commit(0));
+    let (ledger, door) = Ledger::open(settings, ports, host(), log.durable(), Clock::start()).unwrap();
+    let thread = std::thread::spawn(move || ledger.run());
+    Running { dir, door, log, sealed, thread }
+}
+
+impl Running {
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("everett.sock")
+    }
+
+    fn connect(&self) -> Client {
+        let stream = UnixStream::connect(self.path()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Client { lines: BufReader::new(stream.try_clone().unwrap()), stream }
+    }
+
+    /// Makes the next batch durable; returns how many groups of clients were in it.
+    fn commit(&mut self) -> usize {
+        let batch = self.sealed.recv_timeout(Duration::from_secs(20)).unwrap();
+        self.append(batch)
+    }
+
+    fn append(&mut self, batch: Vec<Sealed>) -> usize {
+        let groups = batch.iter().filter(|(record, _)| record.payload.len() > 16).count();
+        let records: Vec<Record> = batch.into_iter().map(|(record, _)| record).collect();
+        let Ok(durable) = self.log.commit(&records);
+        let upto = durable.expect("a batch is not empty");
+        self.door.send(Notice::Durable { upto, took: Duration::ZERO }).unwrap();
+        groups
+    }
+
+    fn end(self) -> Host {
+        self.door.send(Notice::Drain).unwrap();
+        self.thread.join().unwrap().unwrap()
+    }
+}
+
+struct Client {
+    stream: UnixStream,
+    lines: BufReader<UnixStream>,
+}
+
+impl Client {
+    fn say(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, text: &str) -> String {
+        self.say(&format!("{text}\r\n"));
+        self.line()
+    }
+
+    fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    fn has_nothing(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let nothing = self.lines.fill_buf().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.stream.set_nonblocking(false).unwrap();
+        nothing
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let running = start(|_| {});
+    let mut client = running.connect();
+    client.say("PING\r\n*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\nNOSUCH a\r\nQUIT\r\nPING\r\n");
+    let expected = "+PONG\r\n$2\r\nhi\r\n-ERR unknown command 'NOSUCH', with args beginning with: 'a' \r\n+OK\r\n";
+    assert_eq!(client.rest(), expected);
+    running.end();
+}
+
+#[test]
+fn a_protocol_error_is_told_and_ends_the_connection_only() {
+    let running = start(|_| {});
+    let (mut bad, mut good) = (running.connect(), running.connect());
+    assert_eq!(good.ask("PING"), "+PONG");
+    bad.say("*1\r\n+PING\r\nPING\r\n");
+    assert_eq!(bad.rest(), "-ERR Protocol error: expected '$', got '+'\r\n");
+    assert_eq!(good.ask("PING"), "+PONG");
+    assert_eq!(running.end().stats.cut_protocol, 1);
+}
+
+#[test]
+fn one_client_too_many_is_told_so() {
+    let running = start(|settings| settings.clients_max = 1);
+    let mut first = running.connect();
+    assert_eq!(first.ask("PING"), "+PONG");
+    assert_eq!(running.connect().rest(), "-ERR max number of clients reached\r\n");
+    first.say("QUIT\r\n");
+    assert_eq!(first.rest(), "+OK\r\n");
+    assert_eq!(running.connect().ask("PING"), "+PONG");
+    assert_eq!(running.end().stats.connections_rejected, 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_and_counted() {
+    let running = start(|settings| settings.output_bytes_max = 1 << 20);
+    let mut greedy = running.connect();
+    let echo = format!("*2\r\n$4\r\nECHO\r\n$100000\r\n{}\r\n", "x".repeat(100_000));
+    while greedy.stream.write_all(echo.as_bytes()).is_ok() {}
+    assert_eq!(running.connect().ask("PING"), "+PONG");
+    assert_eq!(running.end().stats.cut_output, 1);
+}
+
+#[test]
+fn a_client_that_hangs_up_after_its_requests_still_gets_its_replies() {
+    let running = start(|_| {});
+    let mut client = running.connect();
+    client.say("PING\r\nPING\r\n");
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.rest(), "+PONG\r\n+PONG\r\n");
+    running.end();
+}
+
+#[test]
+fn a_write_is_answered_when_its_commit_is_durable_and_reads_of_other_keys_at_once() {
+    let mut running = start(|_| {});
+    let (mut writer, mut reader) = (running.connect(), running.connect());
+    writer.say("SET k v\r\nGET other\r\n");
+    let batch = running.sealed.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(reader.ask("GET other"), "$-1");
+    assert!(writer.has_nothing(), "neither the write's reply nor one behind it may leave before it is durable");
+    reader.say("GET k\r\nPING\r\n");
+    assert_eq!(running.connect().ask("PING"), "+PONG");
+    assert!(reader.has_nothing(), "another client's read of what is not durable waits too");
+    running.append(batch);
+    assert_eq!([writer.line(), writer.line()], ["+OK", "$-1"]);
+    assert_eq!([reader.line(), reader.line(), reader.line()], ["$1", "v", "+PONG"]);
+    running.end();
+}
+
+#[test]
+fn a_drain_answers_what_is_in_flight_and_refuses_what_is_new() {
+    let mut running = start(|_| {});
+    let (mut writer, mut late) = (running.connect(), running.connect());
+    writer.say("INCR n\r\n");
+    assert_eq!(late.ask("PING"), "+PONG");
+    let batch = running.sealed.recv_timeout(Duration::from_secs(20)).unwrap();
+    running.door.send(Notice::Drain).unwrap();
+    assert_eq!(late.ask("GET n"), "-ERR closing");
+    assert!(UnixStream::connect(running.path()).is_err(), "nobody new is let in");
+    running.append(batch);
+    assert_eq!(writer.line(), ":1");
+    assert_eq!(running.thread.join().unwrap().unwrap().phase, Phase::Draining);
+}
+
+#[test]
+fn a_full_log_makes_clients_wait_and_loses_nothing() {
+    let mut running = start(|settings| settings.held_bytes_max = 16);
+    let mut clients: Vec<Client> = (0..20).map(|_| running.connect()).collect();
+    for client in &mut clients {
+        client.say(&"INCR n\r\n".repeat(10));
+    }
+    let mut committed = 0;
+    while committed < 200 {
+        committed += running.commit();
+    }
+    let mut answers: Vec<String> =
+        clients.iter_mut().flat_map(|client| (0..10).map(|_| client.line()).collect::<Vec<_>>()).collect();
+    answers.sort_by_key(|answer| answer.len());
+    answers.dedup();
+    assert_eq!(answers.len(), 200, "every increment has an answer of its own");
+    running.end();
+}

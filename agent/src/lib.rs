@@ -1,4 +1,10 @@
 //! The agent: the hallway between the protocol machines and this host's sockets, clocks, disk and threads.
 
+pub mod cli;
 pub mod config;
+pub mod exit;
+pub mod metrics;
+pub mod report;
 pub mod store;
+pub mod systemd;
+pub mod telemetry;

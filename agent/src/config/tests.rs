@@ -148,12 +148,11 @@ fn every_relation_can_be_broken_and_is_named_with_its_line() {
     assert_eq!(cases.len(), Relation::ALL.len());
     for (expected, text) in cases {
         let text = format!("certificates = \"/c\"\nseeds = []\n{text}");
-        match parse(&text).expect_err("the relation is broken") {
-            ConfigError::Relation { place, relation } => {
-                assert_eq!((relation, place.line), (expected, Some(4)));
-            }
-            other => panic!("expected {expected:?}, got {other}"),
-        }
+        let error = parse(&text).expect_err("the relation is broken");
+        let ConfigError::Relation { place, relation } = &error else {
+            panic!("expected {expected:?}, got {error}")
+        };
+        assert_eq!((*relation, place.line), (expected, Some(4)));
     }
 }
 

@@ -173,10 +173,9 @@ impl Config {
 
     /// Parses and checks `text` as if it stood in the file `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let document =
-            toml::Deserializer::parse(text).map_err(|e| ConfigError::syntax(path, text, &e))?;
-        let mut config: Self = serde_path_to_error::deserialize(document)
-            .map_err(|e| ConfigError::value(path, text, &e))?;
+        let document = toml::Deserializer::parse(text).map_err(|e| ConfigError::syntax(path, text, &e))?;
+        let mut config: Self =
+            serde_path_to_error::deserialize(document).map_err(|e| ConfigError::value(path, text, &e))?;
         config.check(path, text)?;
         if let Some(directory) = path.parent() {
             config.anchor(directory);
@@ -208,11 +207,7 @@ impl Config {
     }
 
     fn anchor(&mut self, directory: &Path) {
-        for path in [
-            &mut self.certificates,
-            &mut self.state,
-            &mut self.socket.path,
-        ] {
+        for path in [&mut self.certificates, &mut self.state, &mut self.socket.path] {
             if path.is_relative() {
                 *path = directory.join(&*path);
             }
@@ -221,15 +216,9 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let unreadable = |source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
     if fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
-        return Err(ConfigError::TooLarge {
-            path: path.to_owned(),
-            bytes_max: FILE_BYTES_MAX,
-        });
+        return Err(ConfigError::TooLarge { path: path.to_owned(), bytes_max: FILE_BYTES_MAX });
     }
     fs::read_to_string(path).map_err(unreadable)
 }
@@ -244,11 +233,7 @@ fn default_state() -> PathBuf {
 
 impl Default for SocketConfig {
     fn default() -> Self {
-        Self {
-            path: "/run/everett/everett.sock".into(),
-            mode: Mode(0o660),
-            group: None,
-        }
+        Self { path: "/run/everett/everett.sock".into(), mode: Mode(0o660), group: None }
     }
 }
 
@@ -266,29 +251,18 @@ impl Default for StoreConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self {
-            value_max: 8 << 20,
-            frame_max: 32 << 20,
-            clients_max: 10_000,
-            output_buffer_bytes: 32 << 20,
-        }
+        Self { value_max: 8 << 20, frame_max: 32 << 20, clients_max: 10_000, output_buffer_bytes: 32 << 20 }
     }
 }
 
 impl Default for ClockConfig {
     fn default() -> Self {
-        Self {
-            max_skew: Duration::from_millis(500),
-            skew_policy: SkewPolicy::Warn,
-        }
+        Self { max_skew: Duration::from_millis(500), skew_policy: SkewPolicy::Warn }
     }
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            filter: "info".into(),
-            format: LogFormat::Human,
-        }
+        Self { filter: "info".into(), format: LogFormat::Human }
     }
 }

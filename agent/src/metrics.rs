@@ -103,40 +103,23 @@ impl Recorder {
 
     /// The percentiles of every path that was taken, commands first.
     pub fn lines(&self) -> Vec<Line> {
-        let commands = self
-            .commands
-            .iter()
-            .map(|(name, times)| (format!("command {name}"), times));
-        let durable = self
-            .durable_at
-            .iter()
-            .map(|(peer, t)| (format!("durable at {peer}"), t));
-        let probes = self
-            .probes
-            .iter()
-            .map(|(peer, times)| (format!("probe {peer}"), times));
+        let commands = self.commands.iter().map(|(name, times)| (format!("command {name}"), times));
+        let durable = self.durable_at.iter().map(|(peer, t)| (format!("durable at {peer}"), t));
+        let probes = self.probes.iter().map(|(peer, times)| (format!("probe {peer}"), times));
         let singles = [
             ("commit", &self.commits),
             ("visible here", &self.visible),
             ("gate wait", &self.gate_waits),
             ("repair session", &self.sessions),
         ];
-        let singles = singles
-            .into_iter()
-            .map(|(name, times)| (name.to_owned(), times));
+        let singles = singles.into_iter().map(|(name, times)| (name.to_owned(), times));
         let all = commands.chain(singles).chain(durable).chain(probes);
         all.filter_map(|(path, times)| times.line(path)).collect()
     }
 
     fn is_empty(&self) -> bool {
-        let keyed =
-            self.commands.is_empty() && self.durable_at.is_empty() && self.probes.is_empty();
-        let singles = [
-            &self.commits,
-            &self.visible,
-            &self.sessions,
-            &self.gate_waits,
-        ];
+        let keyed = self.commands.is_empty() && self.durable_at.is_empty() && self.probes.is_empty();
+        let singles = [&self.commits, &self.visible, &self.sessions, &self.gate_waits];
         keyed && singles.iter().all(|times| times.0.is_none())
     }
 }
@@ -148,13 +131,9 @@ struct Times(Option<Box<Histogram<u64>>>);
 impl Times {
     fn record(&mut self, took: Duration) {
         let nanos = took.min(LONGEST).as_nanos();
-        let micros = u64::try_from(nanos.div_ceil(1_000))
-            .unwrap_or(u64::MAX)
-            .max(1);
+        let micros = u64::try_from(nanos.div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
         let times = self.0.get_or_insert_with(|| Box::new(empty()));
-        times
-            .record(micros)
-            .expect("a histogram that resizes itself has room for an hour");
+        times.record(micros).expect("a histogram that resizes itself has room for an hour");
     }
 
     fn add(&mut self, other: Self) {
@@ -162,8 +141,7 @@ impl Times {
             (_, None) => {}
             (mine @ None, theirs) => *mine = theirs,
             (Some(mine), Some(theirs)) => {
-                mine.add(&*theirs)
-                    .expect("histograms of one precision that resize themselves add up");
+                mine.add(&*theirs).expect("histograms of one precision that resize themselves add up");
             }
         }
     }
@@ -189,17 +167,11 @@ fn empty() -> Histogram<u64> {
 
 fn of_peer<'a>(peers: &'a mut BTreeMap<Box<str>, Times>, peer: &str) -> &'a mut Times {
     let known = peers.contains_key(peer);
-    let peer = if known || peers.len() < PEERS_MAX {
-        peer
-    } else {
-        OTHER_PEERS
-    };
+    let peer = if known || peers.len() < PEERS_MAX { peer } else { OTHER_PEERS };
     if !peers.contains_key(peer) {
         peers.insert(peer.into(), Times::default());
     }
-    peers
-        .get_mut(peer)
-        .expect("the peer was inserted above if it was not there")
+    peers.get_mut(peer).expect("the peer was inserted above if it was not there")
 }
 
 #[cfg(test)]
@@ -208,10 +180,7 @@ mod tests {
 
     fn line(recorder: &Recorder, path: &str) -> Line {
         let lines = recorder.lines();
-        lines
-            .into_iter()
-            .find(|line| line.path == path)
-            .expect("the path was taken")
+        lines.into_iter().find(|line| line.path == path).expect("the path was taken")
     }
 
     #[test]
@@ -222,16 +191,8 @@ mod tests {
         }
         let line = line(&recorder, "command get");
         assert_eq!(line.count, 1_000);
-        for (got, exact) in [
-            (line.p50_us, 500),
-            (line.p90_us, 900),
-            (line.p99_us, 990),
-            (line.max_us, 1_000),
-        ] {
-            assert!(
-                got.abs_diff(exact) * 100 <= exact,
-                "{got} is not within a percent of {exact}"
-            );
+        for (got, exact) in [(line.p50_us, 500), (line.p90_us, 900), (line.p99_us, 990), (line.max_us, 1_000)] {
+            assert!(got.abs_diff(exact) * 100 <= exact, "{got} is not within a percent of {exact}");
         }
     }
 

@@ -58,9 +58,7 @@ pub fn table(lines: &[Line]) -> String {
     for line in lines {
         let [(_, count), times @ ..] = line.figures();
         let figures = times.map(|(_, time_us)| duration(time_us));
-        let row = [line.path.clone(), count.to_string()]
-            .into_iter()
-            .chain(figures);
+        let row = [line.path.clone(), count.to_string()].into_iter().chain(figures);
         table.add_row(row.collect::<Vec<_>>());
     }
     align_right(&mut table, 1);
@@ -83,11 +81,7 @@ pub fn align_right(table: &mut Table, first: usize) {
 
 /// The table's text without the blanks that end its lines.
 pub fn trimmed(table: &Table) -> String {
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect::<Vec<_>>()
-        .join("\n")
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// A time with three significant digits and the unit that suits it.
@@ -112,53 +106,25 @@ mod tests {
     #[test]
     fn times_have_three_digits_and_a_unit() {
         let shown = [7, 999, 1_000, 12_340, 456_789, 1_500_000].map(duration);
-        assert_eq!(
-            shown,
-            ["7 µs", "999 µs", "1.00 ms", "12.3 ms", "457 ms", "1.50 s"]
-        );
+        assert_eq!(shown, ["7 µs", "999 µs", "1.00 ms", "12.3 ms", "457 ms", "1.50 s"]);
     }
 
     #[test]
     fn a_line_survives_its_figures() {
-        let line = Line {
-            path: "commit".into(),
-            count: 6,
-            p50_us: 1,
-            p90_us: 2,
-            p99_us: 3,
-            p999_us: 4,
-            max_us: 5,
-        };
+        let line = Line { path: "commit".into(), count: 6, p50_us: 1, p90_us: 2, p99_us: 3, p999_us: 4, max_us: 5 };
         let figures = line.figures();
-        let find = |name: &str| {
-            figures
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| *value)
-        };
+        let find = |name: &str| figures.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
         assert_eq!(Line::from_figures("commit".into(), find), Some(line));
-        assert_eq!(
-            Line::from_figures("commit".into(), |name| (name != "p90_us").then_some(1)),
-            None
-        );
+        assert_eq!(Line::from_figures("commit".into(), |name| (name != "p90_us").then_some(1)), None);
     }
 
     #[test]
     fn a_table_has_a_row_for_each_line() {
         let line = |path: &str| Line::from_figures(path.into(), |_| Some(1_500));
-        let lines: Vec<_> = [line("command get"), line("commit")]
-            .into_iter()
-            .flatten()
-            .collect();
+        let lines: Vec<_> = [line("command get"), line("commit")].into_iter().flatten().collect();
         let text = table(&lines);
-        let rows: Vec<Vec<&str>> = text
-            .lines()
-            .map(|l| l.split_whitespace().collect())
-            .collect();
-        assert_eq!(
-            rows[0],
-            ["path", "count", "p50", "p90", "p99", "p99.9", "max"]
-        );
+        let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["path", "count", "p50", "p90", "p99", "p99.9", "max"]);
         assert_eq!(rows[1][..4], ["command", "get", "1500", "1.50"]);
         assert_eq!(rows.len(), 3);
     }

@@ -93,12 +93,7 @@ impl Watchdog {
     /// Adds the loop called `name` and returns the pulse it must keep.
     pub fn watch(&mut self, name: &'static str) -> Pulse {
         let pulse = Pulse::default();
-        let loops = Watched {
-            name,
-            pulse: pulse.clone(),
-            finished: 0,
-            waited: false,
-        };
+        let loops = Watched { name, pulse: pulse.clone(), finished: 0, waited: false };
         self.loops.push(loops);
         pulse
     }
@@ -109,10 +104,7 @@ impl Watchdog {
             return Ok(None);
         };
         let look_period = period / LOOKS_PER_PERIOD;
-        thread::Builder::new()
-            .name("watchdog".into())
-            .spawn(move || self.judge_until(&stop, look_period))
-            .map(Some)
+        thread::Builder::new().name("watchdog".into()).spawn(move || self.judge_until(&stop, look_period)).map(Some)
     }
 
     fn judge_until(mut self, stop: &Receiver<()>, look_period: Duration) {
@@ -156,11 +148,7 @@ mod tests {
         let (ledger, log) = (watchdog.watch("ledger"), watchdog.watch("log"));
         ledger.waiting(true);
         log.waiting(true);
-        assert_eq!(
-            watchdog.look(),
-            None,
-            "one look cannot tell late from stuck"
-        );
+        assert_eq!(watchdog.look(), None, "one look cannot tell late from stuck");
         ledger.finished();
         assert_eq!(watchdog.look(), Some("log"));
     }

@@ -52,10 +52,7 @@ impl Filter {
 /// Sets up the process's logs; called once, before the first thread starts.
 pub fn init(config: &LogConfig) -> Result<Filter, TelemetryError> {
     let (filter, handle) = reload::Layer::new(filter(config)?);
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines(config.format))
-        .try_init()?;
+    tracing_subscriber::registry().with(filter).with(lines(config.format)).try_init()?;
     Ok(Filter(handle))
 }
 
@@ -66,12 +63,7 @@ pub fn filter(config: &LogConfig) -> Result<EnvFilter, TelemetryError> {
 }
 
 fn parse(text: String) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::builder()
-        .parse(&text)
-        .map_err(|source| TelemetryError::Filter {
-            filter: text,
-            source,
-        })
+    EnvFilter::builder().parse(&text).map_err(|source| TelemetryError::Filter { filter: text, source })
 }
 
 fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
@@ -83,10 +75,7 @@ where
     match format {
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
         LogFormat::Human if journal => layer.with_ansi(false).without_time().boxed(),
-        LogFormat::Human => layer
-            .with_ansi(io::stderr().is_terminal())
-            .with_timer(SystemTime)
-            .boxed(),
+        LogFormat::Human => layer.with_ansi(io::stderr().is_terminal()).with_timer(SystemTime).boxed(),
     }
 }
 

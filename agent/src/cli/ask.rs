@@ -7,29 +7,16 @@ use super::client::{Client, ClientError, Reply};
 use crate::report;
 
 /// The agent's answer to `command`, which must be a map.
-pub(super) fn object(
-    client: &mut Client,
-    command: &'static str,
-) -> Result<Map<String, Value>, ClientError> {
+pub(super) fn object(client: &mut Client, command: &'static str) -> Result<Map<String, Value>, ClientError> {
     let pairs = client.call(&[command])?.into_map();
-    pairs
-        .map(|pairs| to_object(&pairs))
-        .ok_or(ClientError::Unexpected { command })
+    pairs.map(|pairs| to_object(&pairs)).ok_or(ClientError::Unexpected { command })
 }
 
 /// The agent's answer to `command`, which must be an array of maps.
-pub(super) fn objects(
-    client: &mut Client,
-    command: &'static str,
-) -> Result<Vec<Map<String, Value>>, ClientError> {
+pub(super) fn objects(client: &mut Client, command: &'static str) -> Result<Vec<Map<String, Value>>, ClientError> {
     let unexpected = || ClientError::Unexpected { command };
-    let elements = client
-        .call(&[command])?
-        .into_array()
-        .ok_or_else(unexpected)?;
-    let maps = elements
-        .into_iter()
-        .map(|element: Reply| element.into_map().map(|pairs| to_object(&pairs)));
+    let elements = client.call(&[command])?.into_array().ok_or_else(unexpected)?;
+    let maps = elements.into_iter().map(|element: Reply| element.into_map().map(|pairs| to_object(&pairs)));
     maps.collect::<Option<_>>().ok_or_else(unexpected)
 }
 
@@ -55,10 +42,7 @@ fn yes_or_no(truth: bool) -> String {
 
 fn signed(time: i64, unit_us: u64) -> String {
     let sign = if time < 0 { "-" } else { "" };
-    format!(
-        "{sign}{}",
-        report::duration(time.unsigned_abs().saturating_mul(unit_us))
-    )
+    format!("{sign}{}", report::duration(time.unsigned_abs().saturating_mul(unit_us)))
 }
 
 #[cfg(test)]

@@ -50,11 +50,7 @@ pub enum ClientError {
 
 impl From<io::Error> for ClientError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            Self::Closed
-        } else {
-            Self::Broken(error)
-        }
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Closed } else { Self::Broken(error) }
     }
 }
 
@@ -67,20 +63,11 @@ pub struct Client {
 impl Client {
     /// Connects to the agent at `socket` and agrees on RESP3.
     pub fn connect(socket: &Path) -> Result<Self, ClientError> {
-        let refused = |source| ClientError::Connect {
-            socket: socket.to_owned(),
-            source,
-        };
+        let refused = |source| ClientError::Connect { socket: socket.to_owned(), source };
         let stream = UnixStream::connect(socket).map_err(refused)?;
-        stream
-            .set_read_timeout(Some(ANSWER_TIMEOUT))
-            .map_err(refused)?;
-        stream
-            .set_write_timeout(Some(ANSWER_TIMEOUT))
-            .map_err(refused)?;
-        let mut client = Self {
-            stream: BufReader::new(stream),
-        };
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(refused)?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(refused)?;
+        let mut client = Self { stream: BufReader::new(stream) };
         client.call(&["HELLO", "3"])?;
         Ok(client)
     }
@@ -96,11 +83,7 @@ impl Client {
         }
         self.stream.get_mut().write_all(&request)?;
         let reply = Reply::read(&mut self.stream)?;
-        if let Reply::Error(words) = reply {
-            Err(ClientError::Refused(words))
-        } else {
-            Ok(reply)
-        }
+        if let Reply::Error(words) = reply { Err(ClientError::Refused(words)) } else { Ok(reply) }
     }
 }
 
@@ -135,10 +118,7 @@ mod tests {
         let (hello, ping) = server.join().unwrap();
         assert_eq!(&hello, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n");
         assert_eq!(&ping, b"*1\r\n$4\r\nPING\r\n");
-        assert!(matches!(
-            client.call(&["PING"]),
-            Err(ClientError::Closed | ClientError::Broken(_))
-        ));
+        assert!(matches!(client.call(&["PING"]), Err(ClientError::Closed | ClientError::Broken(_))));
     }
 
     #[test]

@@ -20,19 +20,12 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with an exit code of its own.
     pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self {
-            error: error.into(),
-            exit,
-            hint: None,
-        }
+        Self { error: error.into(), exit, hint: None }
     }
 
     /// The same failure, with advice.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self {
-            hint: Some(hint.into()),
-            ..self
-        }
+        Self { hint: Some(hint.into()), ..self }
     }
 
     /// The code the process ends with.
@@ -66,8 +59,7 @@ impl From<ConfigError> for Failure {
 
 impl From<TelemetryError> for Failure {
     fn from(error: TelemetryError) -> Self {
-        let hint =
-            "a level (error, warn, info, debug, trace) or `target=level` pairs separated by commas";
+        let hint = "a level (error, warn, info, debug, trace) or `target=level` pairs separated by commas";
         Self::new(Exit::Config, error).hint(hint)
     }
 }
@@ -75,24 +67,13 @@ impl From<TelemetryError> for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = match error {
-            ClientError::Connect { .. } | ClientError::Broken(_) | ClientError::Closed => {
-                Exit::Unreachable
-            }
-            ClientError::Protocol(_) | ClientError::Refused(_) | ClientError::Unexpected { .. } => {
-                Exit::Failed
-            }
+            ClientError::Connect { .. } | ClientError::Broken(_) | ClientError::Closed => Exit::Unreachable,
+            ClientError::Protocol(_) | ClientError::Refused(_) | ClientError::Unexpected { .. } => Exit::Failed,
         };
         let failure = Self::new(exit, error);
         match exit {
-            Exit::Unreachable => {
-                failure.hint("is the agent running? `--socket PATH` names another one's socket")
-            }
-            Exit::Done
-            | Exit::Failed
-            | Exit::Usage
-            | Exit::Config
-            | Exit::Store
-            | Exit::Duplicate => failure,
+            Exit::Unreachable => failure.hint("is the agent running? `--socket PATH` names another one's socket"),
+            Exit::Done | Exit::Failed | Exit::Usage | Exit::Config | Exit::Store | Exit::Duplicate => failure,
         }
     }
 }
@@ -113,21 +94,14 @@ mod tests {
 
     #[test]
     fn a_failure_names_its_causes_and_ends_with_its_hint() {
-        let failure =
-            Failure::new(Exit::Store, Outer(io::Error::other("disk on fire"))).hint("put it out");
-        assert_eq!(
-            failure.words(),
-            "error: cannot open the store\n  caused by: disk on fire\n\nhint: put it out"
-        );
+        let failure = Failure::new(Exit::Store, Outer(io::Error::other("disk on fire"))).hint("put it out");
+        assert_eq!(failure.words(), "error: cannot open the store\n  caused by: disk on fire\n\nhint: put it out");
         assert_eq!(failure.exit(), Exit::Store);
     }
 
     #[test]
     fn an_absent_agent_has_a_code_of_its_own() {
-        let absent = ClientError::Connect {
-            socket: "/s".into(),
-            source: io::ErrorKind::NotFound.into(),
-        };
+        let absent = ClientError::Connect { socket: "/s".into(), source: io::ErrorKind::NotFound.into() };
         assert_eq!(Failure::from(absent).exit(), Exit::Unreachable);
     }
 }

@@ -26,15 +26,9 @@ pub(super) fn fetch(client: &mut Client) -> Result<Vec<Line>, ClientError> {
 
 fn lines(paths: &Map<String, Value>) -> Result<Vec<Line>, ClientError> {
     let line = |(path, figures): (&String, &Value)| {
-        Line::from_figures(path.clone(), |name| {
-            figures.get(name).and_then(Value::as_u64)
-        })
+        Line::from_figures(path.clone(), |name| figures.get(name).and_then(Value::as_u64))
     };
-    paths
-        .iter()
-        .map(line)
-        .collect::<Option<_>>()
-        .ok_or(ClientError::Unexpected { command: COMMAND })
+    paths.iter().map(line).collect::<Option<_>>().ok_or(ClientError::Unexpected { command: COMMAND })
 }
 
 #[cfg(test)]
@@ -43,13 +37,9 @@ mod tests {
 
     #[test]
     fn figures_become_lines_and_missing_ones_are_noticed() {
-        let figures =
-            r#"{"commit":{"count":2,"p50_us":1,"p90_us":1,"p99_us":1,"p999_us":1,"max_us":9}}"#;
+        let figures = r#"{"commit":{"count":2,"p50_us":1,"p90_us":1,"p99_us":1,"p999_us":1,"max_us":9}}"#;
         let parsed = lines(&serde_json::from_str(figures).unwrap()).unwrap();
-        assert_eq!(
-            (parsed[0].path.as_str(), parsed[0].count, parsed[0].max_us),
-            ("commit", 2, 9)
-        );
+        assert_eq!((parsed[0].path.as_str(), parsed[0].count, parsed[0].max_us), ("commit", 2, 9));
         let partial: Map<_, _> = serde_json::from_str(r#"{"commit":{"count":2}}"#).unwrap();
         assert!(lines(&partial).is_err());
     }

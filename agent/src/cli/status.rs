@@ -24,27 +24,18 @@ pub(super) fn run(args: &SocketArgs) -> Result<(), Failure> {
     let mut client = Client::connect(&args.socket)?;
     let info = ask::object(&mut client, "MESH.INFO")?;
     let peers = ask::objects(&mut client, "MESH.PEERS")?;
-    Ok(say::data(&if args.json {
-        json(info, peers)
-    } else {
-        text(&info, &peers)
-    })?)
+    Ok(say::data(&if args.json { json(info, peers) } else { text(&info, &peers) })?)
 }
 
 fn json(mut info: Map<String, Value>, peers: Vec<Map<String, Value>>) -> String {
-    info.insert(
-        "peers".into(),
-        Value::Array(peers.into_iter().map(Value::Object).collect()),
-    );
+    info.insert("peers".into(), Value::Array(peers.into_iter().map(Value::Object).collect()));
     format!("{:#}", Value::Object(info))
 }
 
 fn text(info: &Map<String, Value>, peers: &[Map<String, Value>]) -> String {
     let width = info.keys().map(String::len).max().unwrap_or_default();
-    let mut lines: Vec<String> = info
-        .iter()
-        .map(|(key, value)| format!("{key:width$}  {}", ask::shown(key, value)))
-        .collect();
+    let mut lines: Vec<String> =
+        info.iter().map(|(key, value)| format!("{key:width$}  {}", ask::shown(key, value))).collect();
     if peers.is_empty() {
         lines.push("\nno peers".into());
     } else {
@@ -57,9 +48,7 @@ fn text(info: &Map<String, Value>, peers: &[Map<String, Value>]) -> String {
 fn table(peers: &[Map<String, Value>]) -> String {
     let mut table = report::plain(&COLUMNS.map(|(_, title)| title));
     for peer in peers {
-        table.add_row(
-            COLUMNS.map(|(key, _)| ask::shown(key, peer.get(key).unwrap_or(&Value::Null))),
-        );
+        table.add_row(COLUMNS.map(|(key, _)| ask::shown(key, peer.get(key).unwrap_or(&Value::Null))));
     }
     report::align_right(&mut table, 5);
     report::trimmed(&table)
@@ -76,18 +65,11 @@ mod tests {
     #[test]
     fn a_peer_is_shown_with_its_distance() {
         let info = map(r#"{"node":"a","site":"oslo"}"#);
-        let peer = map(
-            r#"{"node":"b","site":"lima","state":"alive","root_equal":1,"lag_ops":0,"rtt_us":1500}"#,
-        );
+        let peer = map(r#"{"node":"b","site":"lima","state":"alive","root_equal":1,"lag_ops":0,"rtt_us":1500}"#);
         let shown = text(&info, &[peer]);
         assert!(shown.starts_with("node  a\nsite  oslo\n\n"), "{shown}");
         let row: Vec<_> = shown.lines().last().unwrap().split_whitespace().collect();
-        assert_eq!(
-            row,
-            [
-                "b", "lima", "alive", "yes", "-", "0", "-", "1.50", "ms", "-"
-            ]
-        );
+        assert_eq!(row, ["b", "lima", "alive", "yes", "-", "0", "-", "1.50", "ms", "-"]);
     }
 
     #[test]
@@ -97,9 +79,7 @@ mod tests {
 
     #[test]
     fn json_holds_the_peers() {
-        let whole: Value =
-            serde_json::from_str(&json(map(r#"{"node":"a"}"#), vec![map(r#"{"node":"b"}"#)]))
-                .unwrap();
+        let whole: Value = serde_json::from_str(&json(map(r#"{"node":"a"}"#), vec![map(r#"{"node":"b"}"#)])).unwrap();
         assert_eq!(whole["peers"][0]["node"], "b");
     }
 }

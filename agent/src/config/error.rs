@@ -79,9 +79,7 @@ impl ConfigError {
     /// What the operator can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Read { .. } => {
-                "name the file with `--config FILE`; two keys are enough: `certificates` and `seeds`"
-            }
+            Self::Read { .. } => "name the file with `--config FILE`; two keys are enough: `certificates` and `seeds`",
             Self::TooLarge { .. } => "is this the right file?",
             Self::Syntax { .. } => "a key, `=` and a value on each line; strings in double quotes",
             Self::Value { .. } => "every key with its unit and default: `everett agent --example`",
@@ -90,17 +88,10 @@ impl ConfigError {
     }
 
     pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        Self::Syntax {
-            place: place(path, text, error),
-            message: one_line(error.message()),
-        }
+        Self::Syntax { place: place(path, text, error), message: one_line(error.message()) }
     }
 
-    pub(super) fn value(
-        path: &Path,
-        text: &str,
-        error: &serde_path_to_error::Error<toml::de::Error>,
-    ) -> Self {
+    pub(super) fn value(path: &Path, text: &str, error: &serde_path_to_error::Error<toml::de::Error>) -> Self {
         let key = error.path().to_string();
         Self::Value {
             place: place(path, text, error.inner()),
@@ -110,17 +101,8 @@ impl ConfigError {
     }
 
     pub(super) fn relation(path: &Path, text: &str, relation: Relation) -> Self {
-        let line = relation
-            .keys()
-            .iter()
-            .find_map(|(table, key)| line_of_key(text, table, key));
-        Self::Relation {
-            place: Place {
-                path: path.to_owned(),
-                line,
-            },
-            relation,
-        }
+        let line = relation.keys().iter().find_map(|(table, key)| line_of_key(text, table, key));
+        Self::Relation { place: Place { path: path.to_owned(), line }, relation }
     }
 }
 
@@ -161,10 +143,7 @@ impl Relation {
         match self {
             Self::ValueIsPositive => limits.value_max > 0,
             Self::FrameHoldsValue => {
-                limits
-                    .value_max
-                    .checked_mul(2)
-                    .is_some_and(|least| limits.frame_max >= least)
+                limits.value_max.checked_mul(2).is_some_and(|least| limits.frame_max >= least)
                     && limits.frame_max <= 1 << 30
             }
             Self::SegmentHoldsFrame => store.segment_bytes >= limits.frame_max,
@@ -207,39 +186,24 @@ impl fmt::Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ValueIsPositive => "limits.value_max must be at least 1",
-            Self::FrameHoldsValue => {
-                "limits.frame_max must be at least twice limits.value_max and at most 1GiB"
-            }
+            Self::FrameHoldsValue => "limits.frame_max must be at least twice limits.value_max and at most 1GiB",
             Self::SegmentHoldsFrame => "store.segment_bytes must be at least limits.frame_max",
-            Self::LogHoldsSegments => {
-                "store.log_bytes must be at least four times store.segment_bytes"
-            }
+            Self::LogHoldsSegments => "store.log_bytes must be at least four times store.segment_bytes",
             Self::MemtableIsUseful => "store.memtable_bytes must be at least 1MiB",
-            Self::OutputHoldsValue => {
-                "limits.output_buffer_bytes must be at least limits.value_max"
-            }
+            Self::OutputHoldsValue => "limits.output_buffer_bytes must be at least limits.value_max",
             Self::ClientsAreServed => "limits.clients_max must be at least 1",
         })
     }
 }
 
 fn prefix(key: &str) -> String {
-    if key.is_empty() {
-        String::new()
-    } else {
-        format!("{key}: ")
-    }
+    if key.is_empty() { String::new() } else { format!("{key}: ") }
 }
 
 fn place(path: &Path, text: &str, error: &toml::de::Error) -> Place {
-    let line = error
-        .span()
-        .filter(|span| !span.is_empty() && span.len() < text.len())
-        .map(|span| line_at(text, span.start));
-    Place {
-        path: path.to_owned(),
-        line,
-    }
+    let line =
+        error.span().filter(|span| !span.is_empty() && span.len() < text.len()).map(|span| line_at(text, span.start));
+    Place { path: path.to_owned(), line }
 }
 
 fn line_at(text: &str, offset: usize) -> usize {

@@ -8,16 +8,12 @@ use std::path::Path;
 
 /// Bytes of memory that this process may use, where the kernel tells.
 pub(super) fn usable_bytes() -> Option<u64> {
-    let host = fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| host_bytes(&text))?;
+    let host = fs::read_to_string("/proc/meminfo").ok().and_then(|text| host_bytes(&text))?;
     Some(group_limit_bytes().map_or(host, |limit| limit.min(host)))
 }
 
 fn host_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -35,10 +31,7 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_bytes() {
-        assert_eq!(
-            host_bytes("MemTotal:       24603932 kB\nMemFree: 1 kB\n"),
-            Some(24_603_932 * 1024)
-        );
+        assert_eq!(host_bytes("MemTotal:       24603932 kB\nMemFree: 1 kB\n"), Some(24_603_932 * 1024));
     }
 
     #[test]

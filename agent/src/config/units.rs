@@ -13,13 +13,7 @@ use serde::{Deserialize, Deserializer};
 use super::memory;
 
 /// The suffixes of a size and what they multiply by.
-const SUFFIXES: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SUFFIXES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// The part of this host's memory that `"auto"` stands for: one in eight.
 const AUTO_DIVISOR: u64 = 8;
@@ -62,10 +56,7 @@ impl<'de> Deserialize<'de> for Mode {
         let octal = text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
         match u32::from_str_radix(&text, 8) {
             Ok(mode) if octal && mode <= 0o777 => Ok(Self(mode)),
-            Ok(_) | Err(_) => Err(Error::invalid_value(
-                Unexpected::Str(&text),
-                &"an octal file mode such as \"0660\"",
-            )),
+            Ok(_) | Err(_) => Err(Error::invalid_value(Unexpected::Str(&text), &"an octal file mode such as \"0660\"")),
         }
     }
 }
@@ -106,10 +97,7 @@ impl FromStr for Seed {
         if port == 0 || !plain {
             return Err(NotASeed);
         }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 
@@ -127,10 +115,7 @@ impl<'de> Deserialize<'de> for Seed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|NotASeed| {
-            Error::invalid_value(
-                Unexpected::Str(&text),
-                &"\"host:port\" with a port from 1 to 65535",
-            )
+            Error::invalid_value(Unexpected::Str(&text), &"\"host:port\" with a port from 1 to 65535")
         })
     }
 }
@@ -146,12 +131,8 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D:
 /// Reads a duration such as `"500ms"`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|_| {
-        Error::invalid_value(
-            Unexpected::Str(&text),
-            &"a duration with its unit, such as \"500ms\"",
-        )
-    })
+    humantime::parse_duration(&text)
+        .map_err(|_| Error::invalid_value(Unexpected::Str(&text), &"a duration with its unit, such as \"500ms\""))
 }
 
 struct SizeVisitor {
@@ -163,11 +144,7 @@ impl Visitor<'_> for SizeVisitor {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a number of bytes, or a size such as \"64MiB\"")?;
-        if self.auto {
-            f.write_str(", or \"auto\"")
-        } else {
-            Ok(())
-        }
+        if self.auto { f.write_str(", or \"auto\"") } else { Ok(()) }
     }
 
     fn visit_u64<E: Error>(self, bytes: u64) -> Result<Share, E> {
@@ -193,8 +170,6 @@ impl Visitor<'_> for SizeVisitor {
 }
 
 fn parse_size(text: &str) -> Option<u64> {
-    let (number, factor) = SUFFIXES
-        .iter()
-        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))?;
+    let (number, factor) = SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))?;
     number.trim_end().parse::<u64>().ok()?.checked_mul(factor)
 }

@@ -125,9 +125,7 @@ impl Reply {
         if let Self::Map(pairs) = self {
             return Some(pairs);
         }
-        self.into_array()
-            .filter(|flat| flat.len().is_multiple_of(2))
-            .map(pairs)
+        self.into_array().filter(|flat| flat.len().is_multiple_of(2)).map(pairs)
     }
 
     /// The same as JSON; bytes that are no text are shown as far as they are.
@@ -147,10 +145,7 @@ impl Reply {
 
 /// The pairs as a JSON object; keys that are no text are left out.
 pub(in crate::cli) fn object(pairs: &[(Reply, Reply)]) -> Map<String, Value> {
-    pairs
-        .iter()
-        .filter_map(|(key, value)| Some((key.text()?.to_owned(), value.to_json())))
-        .collect()
+    pairs.iter().filter_map(|(key, value)| Some((key.text()?.to_owned(), value.to_json()))).collect()
 }
 
 fn pairs(flat: Vec<Reply>) -> Vec<(Reply, Reply)> {
@@ -166,16 +161,9 @@ fn line(from: &mut impl BufRead) -> Result<String, ClientError> {
     }
     let Some(text) = bytes.strip_suffix(b"\r\n") else {
         let full = bytes.len() as u64 == LINE_BYTES_MAX;
-        return Err(if full {
-            ProtocolError::TooLarge
-        } else {
-            ProtocolError::Malformed
-        }
-        .into());
+        return Err(if full { ProtocolError::TooLarge } else { ProtocolError::Malformed }.into());
     };
-    Ok(std::str::from_utf8(text)
-        .map_err(|_| ProtocolError::Malformed)?
-        .to_owned())
+    Ok(std::str::from_utf8(text).map_err(|_| ProtocolError::Malformed)?.to_owned())
 }
 
 fn number<N: std::str::FromStr>(text: &str) -> Result<N, ProtocolError> {
@@ -190,8 +178,7 @@ fn bulk(from: &mut impl BufRead, kind: &str, rest: &str) -> Result<Reply, Client
     if length > BULK_BYTES_MAX {
         return Err(ProtocolError::TooLarge.into());
     }
-    let mut bytes =
-        Vec::with_capacity(ADVANCE_MAX.min(usize::try_from(length).unwrap_or(ADVANCE_MAX)));
+    let mut bytes = Vec::with_capacity(ADVANCE_MAX.min(usize::try_from(length).unwrap_or(ADVANCE_MAX)));
     from.take(length).read_to_end(&mut bytes)?;
     let mut end = [0; 2];
     from.read_exact(&mut end)?;
@@ -239,10 +226,7 @@ mod tests {
         assert_eq!(read(b":-7\r\n").unwrap().integer(), Some(-7));
         assert_eq!(read(b",1.5\r\n").unwrap(), Reply::Double(1.5));
         assert_eq!(read(b"#t\r\n").unwrap(), Reply::Boolean(true));
-        assert_eq!(
-            read(b"$4\r\na\r\nb\r\n").unwrap(),
-            Reply::Bulk(b"a\r\nb".to_vec())
-        );
+        assert_eq!(read(b"$4\r\na\r\nb\r\n").unwrap(), Reply::Bulk(b"a\r\nb".to_vec()));
         assert_eq!(read(b"=6\r\ntxt:hi\r\n").unwrap().text(), Some("hi"));
         for nil in [&b"$-1\r\n"[..], b"*-1\r\n", b"_\r\n"] {
             assert_eq!(read(nil).unwrap(), Reply::Nil);

@@ -1,7 +1,13 @@
-//! The agent: sockets, clocks, disk and threads around the protocol machines.
+//! The agent: the hallway between the protocol machines and this host's sockets, clocks, disk and threads.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod exit;
 pub mod ledger;
 pub mod metrics;
+pub mod report;
 pub mod store;
+pub mod systemd;
+pub mod telemetry;

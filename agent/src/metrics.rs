@@ -1,41 +1,60 @@
-//! Latencies, as percentiles.
+//! How long things take, kept as histograms and reported as percentiles.
 //!
 //! The ledger thread owns every histogram; other threads send it their samples with the messages they send anyway, so
 //! recording costs no lock. A histogram exists from its first sample on: most commands are never called, and one takes
-//! some hundred kilobytes.
+//! some hundred kilobytes. What this does not do: it reads no clock and computes no rates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::report::Line;
+
+/// Peers beyond so many are kept under one name.
+const PEERS_MAX: usize = 1_024;
+
+/// The name under which peers beyond [`PEERS_MAX`] are kept together.
+const OTHER_PEERS: &str = "others";
+
 /// What is measured besides commands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Path {
     /// Handed to the log → durable.
     Commit,
-    /// A local write → durable at a peer.
-    DurableAtPeer,
     /// A peer's write, by its stamp → visible here.
     VisibleHere,
-    /// A probe and its answer.
-    ProbeRoundTrip,
-    /// A repair session from its first to its last message.
-    Session,
     /// A remote group's wait for its dependencies.
     GateWait,
+    /// A repair session from its first to its last message.
+    Session,
+}
+
+/// What is measured of each peer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PeerPath {
+    /// A local write → durable at the peer.
+    DurableAt,
+    /// A probe and its answer.
+    Probe,
 }
 
 impl Path {
-    /// The name reports show.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Commit => "commit",
-            Self::DurableAtPeer => "durable-at-peer",
-            Self::VisibleHere => "visible-here",
-            Self::ProbeRoundTrip => "probe-round-trip",
-            Self::Session => "session",
-            Self::GateWait => "gate-wait",
+            Self::VisibleHere => "visible here",
+            Self::GateWait => "gate wait",
+            Self::Session => "repair session",
+        }
+    }
+}
+
+impl PeerPath {
+    fn name(self) -> &'static str {
+        match self {
+            Self::DurableAt => "durable at",
+            Self::Probe => "probe",
         }
     }
 }
@@ -44,6 +63,7 @@ impl Path {
 #[derive(Debug, Default)]
 pub struct Metrics {
     paths: BTreeMap<Path, Latencies>,
+    peers: BTreeMap<PeerPath, BTreeMap<Box<str>, Latencies>>,
     commands: Vec<Option<Latencies>>,
 }
 
@@ -51,6 +71,16 @@ impl Metrics {
     /// Records one sample of `path`.
     pub fn record(&mut self, path: Path, took: Duration) {
         self.paths.entry(path).or_default().record(took);
+    }
+
+    /// Records one sample of `path` to or from `peer`.
+    pub fn record_peer(&mut self, path: PeerPath, peer: &str, took: Duration) {
+        let peers = self.peers.entry(path).or_default();
+        let peer = if peers.contains_key(peer) || peers.len() < PEERS_MAX { peer } else { OTHER_PEERS };
+        match peers.get_mut(peer) {
+            Some(latencies) => latencies.record(took),
+            None => peers.entry(peer.into()).or_default().record(took),
+        }
     }
 
     /// Records one execution of the command with this number, from its arrival to its reply.
@@ -61,15 +91,16 @@ impl Metrics {
         self.commands[number].get_or_insert_default().record(took);
     }
 
-    /// Everything recorded by path.
-    pub fn paths(&self) -> impl Iterator<Item = (&'static str, Percentiles)> {
-        self.paths.iter().map(|(path, latencies)| (path.name(), latencies.percentiles()))
-    }
-
-    /// Everything recorded by command number.
-    pub fn commands(&self) -> impl Iterator<Item = (usize, Percentiles)> {
+    /// The percentiles of every path that was taken, commands first; `name` names a command by its number.
+    pub fn lines<'a>(&self, name: impl Fn(usize) -> &'a str) -> Vec<Line> {
         let numbered = self.commands.iter().enumerate();
-        numbered.filter_map(|(number, latencies)| Some((number, latencies.as_ref()?.percentiles())))
+        let commands = numbered.filter_map(|(number, latencies)| Some((number, latencies.as_ref()?)));
+        let commands = commands.map(|(number, latencies)| latencies.line(format!("command {}", name(number))));
+        let paths = self.paths.iter().map(|(path, latencies)| latencies.line(path.name().to_owned()));
+        let peers = self.peers.iter().flat_map(|(path, peers)| {
+            peers.iter().map(|(peer, latencies)| latencies.line(format!("{} {peer}", path.name())))
+        });
+        commands.chain(paths).chain(peers).collect()
     }
 
     /// Forgets everything recorded.
@@ -89,14 +120,16 @@ impl Latencies {
         self.0.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    fn percentiles(&self) -> Percentiles {
-        let us = |quantile: f64| self.0.value_at_quantile(quantile).div_ceil(1_000);
-        Percentiles {
+    /// Times are whole microseconds, rounded up, so that nothing takes no time.
+    fn line(&self, path: String) -> Line {
+        let at_us = |quantile: f64| self.0.value_at_quantile(quantile).div_ceil(1_000);
+        Line {
+            path,
             count: self.0.len(),
-            p50_us: us(0.5),
-            p90_us: us(0.9),
-            p99_us: us(0.99),
-            p999_us: us(0.999),
+            p50_us: at_us(0.5),
+            p90_us: at_us(0.9),
+            p99_us: at_us(0.99),
+            p999_us: at_us(0.999),
             max_us: self.0.max().div_ceil(1_000),
         }
     }
@@ -108,26 +141,13 @@ impl Default for Latencies {
     }
 }
 
-/// What a report shows of one path.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Percentiles {
-    /// How many samples.
-    pub count: u64,
-    /// Half took no longer.
-    pub p50_us: u64,
-    /// Nine of ten took no longer.
-    pub p90_us: u64,
-    /// 99 of 100 took no longer.
-    pub p99_us: u64,
-    /// 999 of 1,000 took no longer.
-    pub p999_us: u64,
-    /// None took longer.
-    pub max_us: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lines(metrics: &Metrics) -> Vec<Line> {
+        metrics.lines(|_| "get")
+    }
 
     #[test]
     fn percentiles_describe_what_was_recorded_and_nothing_else() {
@@ -136,13 +156,24 @@ mod tests {
             metrics.record(Path::Commit, Duration::from_millis(ms));
         }
         metrics.record_command(3, Duration::MAX);
-        let paths: Vec<_> = metrics.paths().collect();
-        let [(name, commit)] = paths[..] else { panic!("one path was recorded: {paths:?}") };
-        assert_eq!((name, commit.count), ("commit", 100));
+        let lines_before = lines(&metrics);
+        let [command, commit] = &lines_before[..] else { panic!("two paths were recorded: {lines_before:?}") };
+        assert_eq!((command.path.as_str(), command.count), ("command get", 1));
+        assert_eq!((commit.path.as_str(), commit.count), ("commit", 100));
         assert!(commit.p50_us.abs_diff(50_000) < 100 && commit.max_us.abs_diff(100_000) < 200, "{commit:?}");
-        let commands: Vec<_> = metrics.commands().map(|(number, percentiles)| (number, percentiles.count)).collect();
-        assert_eq!(commands, [(3, 1)]);
         metrics.reset();
-        assert_eq!(metrics.paths().count() + metrics.commands().count(), 0);
+        assert_eq!(lines(&metrics), []);
+    }
+
+    #[test]
+    fn a_flood_of_peer_names_is_bounded() {
+        let mut metrics = Metrics::default();
+        for n in 0..2 * PEERS_MAX {
+            metrics.record_peer(PeerPath::Probe, &format!("n{n}"), Duration::from_micros(5));
+        }
+        let lines = lines(&metrics);
+        assert_eq!(lines.len(), PEERS_MAX + 1);
+        let others = lines.iter().find(|line| line.path == "probe others").expect("the rest is kept together");
+        assert_eq!(others.count, PEERS_MAX as u64);
     }
 }

@@ -4,6 +4,8 @@
 //! author of its writes; every start takes a new one, so that no backup put back and no cloned disk can ever reuse a
 //! [`Dot`]. A *dot* names one write. Nothing here is derived from an address or a clock reading alone.
 
+#![expect(clippy::disallowed_types, reason = "a name never changes, so sharing it shares no state")]
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,0 +1,61 @@
+//! Asking a running agent for maps, and showing their values to a person.
+
+use serde_json::{Map, Value};
+
+use super::client::object as to_object;
+use super::client::{Client, ClientError, Reply};
+use crate::report;
+
+/// The agent's answer to `command`, which must be a map.
+pub(super) fn object(client: &mut Client, command: &'static str) -> Result<Map<String, Value>, ClientError> {
+    let pairs = client.call(&[command])?.into_map();
+    pairs.map(|pairs| to_object(&pairs)).ok_or(ClientError::Unexpected { command })
+}
+
+/// The agent's answer to `command`, which must be an array of maps.
+pub(super) fn objects(client: &mut Client, command: &'static str) -> Result<Vec<Map<String, Value>>, ClientError> {
+    let unexpected = || ClientError::Unexpected { command };
+    let elements = client.call(&[command])?.into_array().ok_or_else(unexpected)?;
+    let maps = elements.into_iter().map(|element: Reply| element.into_map().map(|pairs| to_object(&pairs)));
+    maps.collect::<Option<_>>().ok_or_else(unexpected)
+}
+
+/// A value as a person reads it, in the unit that its key's name ends with.
+pub(super) fn shown(key: &str, value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::Bool(truth) => yes_or_no(*truth),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match (number.as_i64(), key) {
+            (Some(truth @ (0 | 1)), "root_equal") => yes_or_no(truth == 1),
+            (Some(time_us), _) if key.ends_with("_us") => signed(time_us, 1),
+            (Some(time_ms), _) if key.ends_with("_ms") => signed(time_ms, 1_000),
+            (Some(_) | None, _) => number.to_string(),
+        },
+        Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+fn yes_or_no(truth: bool) -> String {
+    if truth { "yes" } else { "no" }.into()
+}
+
+fn signed(time: i64, unit_us: u64) -> String {
+    let sign = if time < 0 { "-" } else { "" };
+    format!("{sign}{}", report::duration(time.unsigned_abs().saturating_mul(unit_us)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shown_in_the_unit_of_their_name() {
+        assert_eq!(shown("rtt_us", &Value::from(1_500)), "1.50 ms");
+        assert_eq!(shown("offset_us", &Value::from(-20)), "-20 µs");
+        assert_eq!(shown("lag_ms", &Value::from(2_000)), "2.00 s");
+        assert_eq!(shown("lag_ops", &Value::from(2_000)), "2000");
+        assert_eq!(shown("root_equal", &Value::from(1)), "yes");
+        assert_eq!(shown("node", &Value::Null), "-");
+    }
+}

@@ -1,0 +1,107 @@
+//! A verb's failure on its way out of the process: the error, the exit code it deserves, and what to do about it.
+//!
+//! Errors are typed everywhere below; here, at the very top, they become words.
+
+use std::io;
+
+use super::client::ClientError;
+use crate::config::ConfigError;
+use crate::exit::Exit;
+use crate::telemetry::TelemetryError;
+
+/// Why a verb did not do what it was asked for.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: anyhow::Error,
+    exit: Exit,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with an exit code of its own.
+    pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { error: error.into(), exit, hint: None }
+    }
+
+    /// The same failure, with advice.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The code the process ends with.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The error and, below it, what led to it; then the hint.
+    pub(crate) fn words(&self) -> String {
+        let mut words = format!("error: {}", self.error);
+        let mut source = self.error.source();
+        while let Some(cause) = source {
+            words.push_str("\n  caused by: ");
+            words.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        if let Some(hint) = &self.hint {
+            words.push_str("\n\nhint: ");
+            words.push_str(hint);
+        }
+        words
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let hint = error.hint();
+        Self::new(Exit::Config, error).hint(hint)
+    }
+}
+
+impl From<TelemetryError> for Failure {
+    fn from(error: TelemetryError) -> Self {
+        let hint = "a level (error, warn, info, debug, trace) or `target=level` pairs separated by commas";
+        Self::new(Exit::Config, error).hint(hint)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = match error {
+            ClientError::Connect { .. } | ClientError::Broken(_) | ClientError::Closed => Exit::Unreachable,
+            ClientError::Protocol(_) | ClientError::Refused(_) | ClientError::Unexpected { .. } => Exit::Failed,
+        };
+        let failure = Self::new(exit, error);
+        match exit {
+            Exit::Unreachable => failure.hint("is the agent running? `--socket PATH` names another one's socket"),
+            Exit::Done | Exit::Failed | Exit::Usage | Exit::Config | Exit::Store | Exit::Duplicate => failure,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the store")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn a_failure_names_its_causes_and_ends_with_its_hint() {
+        let failure = Failure::new(Exit::Store, Outer(io::Error::other("disk on fire"))).hint("put it out");
+        assert_eq!(failure.words(), "error: cannot open the store\n  caused by: disk on fire\n\nhint: put it out");
+        assert_eq!(failure.exit(), Exit::Store);
+    }
+
+    #[test]
+    fn an_absent_agent_has_a_code_of_its_own() {
+        let absent = ClientError::Connect { socket: "/s".into(), source: io::ErrorKind::NotFound.into() };
+        assert_eq!(Failure::from(absent).exit(), Exit::Unreachable);
+    }
+}

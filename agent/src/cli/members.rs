@@ -1,0 +1,81 @@
+//! `everett members`: who is in the mesh, as one agent sees it, itself included.
+
+use serde_json::{Map, Value};
+
+use super::client::Client;
+use super::failure::Failure;
+use super::{SocketArgs, ask, say};
+use crate::report;
+
+/// What is shown of a member: its name in `MESH.PEERS`, and in our own output.
+const FIELDS: [(&str, &str); 5] =
+    [("node", "name"), ("site", "site"), ("state", "state"), ("addr", "addr"), ("rtt_us", "rtt_us")];
+
+pub(super) fn run(args: &SocketArgs) -> Result<(), Failure> {
+    let mut client = Client::connect(&args.socket)?;
+    let own = ask::object(&mut client, "MESH.INFO")?;
+    let peers = ask::objects(&mut client, "MESH.PEERS")?;
+    let members = members(&own, &peers);
+    Ok(say::data(&if args.json { format!("{:#}", Value::Array(members)) } else { table(&members) })?)
+}
+
+fn members(own: &Map<String, Value>, peers: &[Map<String, Value>]) -> Vec<Value> {
+    let own_name = own.get("node");
+    let listed = peers.iter().any(|peer| peer.get("node") == own_name);
+    let own = (!listed).then(|| {
+        let mut own = own.clone();
+        own.entry("state").or_insert_with(|| "alive".into());
+        own.insert("rtt_us".into(), 0.into());
+        own
+    });
+    let mut members: Vec<_> = own.iter().chain(peers).map(member).collect();
+    members.sort_by(|a, b| name(a).cmp(name(b)));
+    members
+}
+
+fn member(fields: &Map<String, Value>) -> Value {
+    let kept = FIELDS.map(|(from, to)| (to.to_owned(), fields.get(from).cloned().unwrap_or(Value::Null)));
+    Value::Object(kept.into_iter().collect())
+}
+
+fn name(member: &Value) -> &str {
+    member["name"].as_str().unwrap_or_default()
+}
+
+fn table(members: &[Value]) -> String {
+    let mut table = report::plain(&["name", "site", "state", "addr", "rtt"]);
+    for member in members {
+        table.add_row(FIELDS.map(|(_, key)| ask::shown(key, &member[key])));
+    }
+    report::align_right(&mut table, 4);
+    report::trimmed(&table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(text: &str) -> Map<String, Value> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_agent_itself_is_listed_once_and_in_order() {
+        let own = map(r#"{"node":"b","site":"oslo","addr":"127.0.0.1:1","uptime_ms":5}"#);
+        let peers = [map(r#"{"node":"c","site":"lima","state":"suspect"}"#), map(r#"{"node":"a"}"#)];
+        let listed = members(&own, &peers);
+        assert_eq!(listed.iter().map(name).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(
+            listed[1],
+            Value::Object(map(r#"{"name":"b","site":"oslo","state":"alive","addr":"127.0.0.1:1","rtt_us":0}"#))
+        );
+        assert_eq!(members(&own, std::slice::from_ref(&own)).len(), 1);
+    }
+
+    #[test]
+    fn the_table_names_every_member() {
+        let shown = table(&members(&map(r#"{"node":"b"}"#), &[map(r#"{"node":"a","rtt_us":70}"#)]));
+        assert_eq!(shown.lines().count(), 3);
+        assert!(shown.lines().nth(1).is_some_and(|row| row.trim_start().starts_with("a ") && row.ends_with("70 µs")));
+    }
+}

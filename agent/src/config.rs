@@ -1,0 +1,268 @@
+//! What an operator may choose, and what happens when nothing is chosen.
+//!
+//! One TOML file, read once at start. It holds what one agent may decide for itself; what all agents must agree on
+//! (wire versions, the cluster's id and its placement key) is in the code or in the certificates, never here. Every knob
+//! stands with its unit, default and price in `everett.example.toml`, and a test keeps that file equal to the defaults.
+//!
+//! Invariants: an unknown key is an error; a value that parses is in range; relations between values are checked before
+//! anything starts; relative paths are relative to the file they stand in. What this does not do: it resolves no names,
+//! opens no socket and does not look into the certificates.
+
+mod error;
+mod memory;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use error::{ConfigError, Place, Relation};
+pub use units::{Mode, Seed, Share};
+
+/// The documented example that ships with the agent; its values are the defaults.
+pub const EXAMPLE: &str = include_str!("../everett.example.toml");
+
+/// The largest configuration file that is read at all.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Everything one agent may choose for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory of the bundle that `everett certs issue` writes: `ca.pem`, `node.pem`, `node.key`, `place.key`.
+    pub certificates: PathBuf,
+    /// Where to find the mesh; empty for the first agent of a cluster.
+    pub seeds: Vec<Seed>,
+    /// UDP address that the mesh is spoken on.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// UDP address that others are told to reach this agent on, where it differs from `listen`.
+    #[serde(default)]
+    pub advertise: Option<SocketAddr>,
+    /// Directory of the log segments and of `rows.redb`.
+    #[serde(default = "default_state")]
+    pub state: PathBuf,
+    /// The socket that local clients connect to.
+    #[serde(default)]
+    pub socket: SocketConfig,
+    /// Memory and disk of the store.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// What a client or a peer may ask for at most.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// How far clocks may disagree.
+    #[serde(default)]
+    pub clock: ClockConfig,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The Unix socket that local clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SocketConfig {
+    /// Where it is bound.
+    pub path: PathBuf,
+    /// Its file mode: who may connect.
+    pub mode: Mode,
+    /// Its group, by name or number; the process's own where absent.
+    pub group: Option<String>,
+}
+
+/// Memory and disk of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Memory for rows not flushed yet.
+    pub memtable_bytes: Share,
+    /// Memory for pages of `rows.redb`.
+    #[serde(deserialize_with = "units::size")]
+    pub cache_bytes: u64,
+    /// Disk for operations that some member has not acknowledged yet.
+    #[serde(deserialize_with = "units::size")]
+    pub log_bytes: u64,
+    /// Size of one log segment.
+    #[serde(deserialize_with = "units::size")]
+    pub segment_bytes: u64,
+    /// When a write is acknowledged.
+    pub durability: Durability,
+}
+
+/// What a client or a peer may ask for at most.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Largest value that a client may store.
+    #[serde(deserialize_with = "units::size")]
+    pub value_max: u64,
+    /// Largest frame that is read from a peer.
+    #[serde(deserialize_with = "units::size")]
+    pub frame_max: u64,
+    /// Connections on the socket at one time.
+    pub clients_max: u32,
+    /// Replies that wait for one client to read them.
+    #[serde(deserialize_with = "units::size")]
+    pub output_buffer_bytes: u64,
+}
+
+/// How far clocks may disagree, and what follows when they do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// Largest distance from the median clock, and the furthest that a remote stamp moves the own clock ahead.
+    #[serde(deserialize_with = "units::duration")]
+    pub max_skew: Duration,
+    /// What an agent does whose own clock is further off than that.
+    pub skew_policy: SkewPolicy,
+}
+
+/// What is logged to stderr, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// A level, or `target=level` pairs separated by commas; the environment's `EVERETT_LOG` goes before it.
+    pub filter: String,
+    /// For people or for programs.
+    pub format: LogFormat,
+}
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// After it is on this host's disk.
+    Commit,
+    /// At once; it is on disk within a second, and an unclean stop may lose that second.
+    Interval,
+}
+
+/// What an agent does whose own clock is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SkewPolicy {
+    /// Log it, count it, go on.
+    Warn,
+    /// Answer local writes with `-CLOCKSKEW` until the clock is right again.
+    Refuse,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line for a person.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads, parses and checks the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = read(path)?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses and checks `text` as if it stood in the file `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let document = toml::Deserializer::parse(text).map_err(|e| ConfigError::syntax(path, text, &e))?;
+        let mut config: Self =
+            serde_path_to_error::deserialize(document).map_err(|e| ConfigError::value(path, text, &e))?;
+        config.check(path, text)?;
+        if let Some(directory) = path.parent() {
+            config.anchor(directory);
+        }
+        Ok(config)
+    }
+
+    /// What an agent with these certificates and seeds runs with when nothing else is chosen.
+    pub fn with_defaults(certificates: PathBuf, seeds: Vec<Seed>) -> Self {
+        Self {
+            certificates,
+            seeds,
+            listen: default_listen(),
+            advertise: None,
+            state: default_state(),
+            socket: SocketConfig::default(),
+            store: StoreConfig::default(),
+            limits: LimitsConfig::default(),
+            clock: ClockConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+
+    fn check(&self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let Some(relation) = Relation::ALL.into_iter().find(|r| !r.holds(self)) else {
+            return Ok(());
+        };
+        Err(ConfigError::relation(path, text, relation))
+    }
+
+    fn anchor(&mut self, directory: &Path) {
+        for path in [&mut self.certificates, &mut self.state, &mut self.socket.path] {
+            if path.is_relative() {
+                *path = directory.join(&*path);
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
+    if fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+        return Err(ConfigError::TooLarge { path: path.to_owned(), bytes_max: FILE_BYTES_MAX });
+    }
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+fn default_listen() -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, 7117).into()
+}
+
+fn default_state() -> PathBuf {
+    "/var/lib/everett".into()
+}
+
+impl Default for SocketConfig {
+    fn default() -> Self {
+        Self { path: "/run/everett/everett.sock".into(), mode: Mode(0o660), group: None }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            memtable_bytes: Share::Auto,
+            cache_bytes: 64 << 20,
+            log_bytes: 1 << 30,
+            segment_bytes: 64 << 20,
+            durability: Durability::Commit,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { value_max: 8 << 20, frame_max: 32 << 20, clients_max: 10_000, output_buffer_bytes: 32 << 20 }
+    }
+}
+
+impl Default for ClockConfig {
+    fn default() -> Self {
+        Self { max_skew: Duration::from_millis(500), skew_policy: SkewPolicy::Warn }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Human }
+    }
+}

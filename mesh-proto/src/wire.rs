@@ -1,17 +1,41 @@
 //! Bytes: the only room that knows how things are encoded.
 //!
 //! Everything that is stored or sent is a version byte and postcard. Postcard is not self-describing, so variants are
-//! never reordered and fields never inserted: a change is a new version. Golden tests freeze the bytes.
+//! never reordered and fields never inserted: a change is a new version. Golden tests freeze the bytes. On a stream every
+//! message is a *frame*: length (u32, little-endian), version, body; in a datagram the length is the datagram's own.
+//!
+//! Invariants: a decoder never panics and never reserves memory for what has not arrived; counts are capped by the bytes
+//! left, and by a named limit where an element is larger in memory than on the wire; bytes after a value are an error.
+//! Not here: sockets, streams, and what any message means.
 
+mod bounded;
+mod frame;
+mod hello;
+mod ops;
 mod payload;
 mod row;
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use frame::{Frame, FrameReader, Received, WireError, decode_datagram, encode_datagram, encode_frame};
+pub use hello::{Hello, Protocol, Ready, SPACES_MAX, SpaceHello, Welcome};
+pub use ops::{GROUPS_MAX, OpsFrame, StreamKind};
 pub use payload::{PAYLOAD_FORMAT, Span, decode_payload, decode_span, encode_payload};
 pub use row::{ROW_FORMAT, decode_row, encode_row};
+
+/// The version of frames and datagrams that this agent writes.
+pub const VERSION: u8 = 1;
+
+/// The oldest version of frames and datagrams that this agent still reads.
+pub const VERSION_MIN: u8 = 1;
+
+/// The longest frame in bytes, version included, length not: what one message may cost a reader in memory.
+pub const FRAME_LEN_MAX: u32 = 16 << 20;
 
 /// Bytes that no encoder of a known version wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,8 +53,11 @@ impl Writer {
     }
 
     fn value<T: Serialize>(self, value: &T) -> Bytes {
-        let bytes = postcard::to_extend(value, self.0).expect("a growing buffer takes any value of ours");
-        bytes.into()
+        self.append(value).into()
+    }
+
+    fn append<T: Serialize>(self, value: &T) -> Vec<u8> {
+        postcard::to_extend(value, self.0).expect("a growing buffer takes any value of ours")
     }
 }
 
@@ -40,6 +67,11 @@ fn versioned<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, Malfor
     if found != version {
         return Err(Malformed);
     }
-    let (value, rest) = postcard::take_from_bytes(rest).map_err(|_| Malformed)?;
+    exactly(rest)
+}
+
+/// Decodes a value without a version byte; all bytes must be used.
+fn exactly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|_| Malformed)?;
     if rest.is_empty() { Ok(value) } else { Err(Malformed) }
 }

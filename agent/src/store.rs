@@ -11,15 +11,19 @@
 
 pub mod disk;
 pub mod error;
+pub mod facts;
 pub mod log_dir;
 pub mod log_index;
 pub mod log_reader;
+pub mod rows_file;
 pub mod segment;
 mod segment_cursor;
 
 pub use disk::{Disk, DiskFile, Folder};
-pub use error::{LogAction, LogError};
+pub use error::{LogAction, LogError, StoreError};
+pub use facts::{Facts, Progress};
 pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
 pub use log_index::{LogIndex, Mark, SegmentSummary};
 pub use log_reader::LogReader;
+pub use rows_file::{RowsFile, Snapshot};
 pub use segment::{LogIdentity, StoreId};

@@ -3,6 +3,76 @@
 use std::fmt;
 use std::io;
 
+use everett_mesh_proto::id::ClusterId;
+use everett_mesh_proto::log::Commit;
+
+/// The store could not be opened, read or written. The process ends with the store's exit code; nothing was changed unless
+/// the variant says so.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The log's part.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The rows' part: the library or the operating system refused.
+    #[error("rows.redb: {0}")]
+    Rows(Box<redb::Error>),
+    /// The state directory cannot be made or opened.
+    #[error("state directory: {0}")]
+    Folder(#[source] io::Error),
+    /// Another process has this store open.
+    #[error("rows.redb is in use by another agent")]
+    InUse,
+    /// The store was written by a newer program.
+    #[error("rows.redb has format version {found}, this program knows {known}")]
+    Version {
+        /// The store's version.
+        found: u32,
+        /// The version this program writes.
+        known: u32,
+    },
+    /// The store belongs to another cluster than the certificate.
+    #[error("the store belongs to cluster {found}, the certificate to {expected}")]
+    Cluster {
+        /// The store's cluster.
+        found: ClusterId,
+        /// The certificate's.
+        expected: ClusterId,
+    },
+    /// The store was placed under another key: `place.key` was exchanged.
+    #[error("the store was written under another place.key; put the cluster's own key back")]
+    PlaceKey,
+    /// A fact in `rows.redb` is missing or has another shape.
+    #[error("rows.redb: the fact {0} is damaged; restore a backup")]
+    Fact(&'static str),
+    /// A stored row or its key is not what was written.
+    #[error("rows.redb: the row {0} is damaged; restore a backup, or run `everett check`")]
+    Row(String),
+    /// Records that the rows do not hold yet are missing at the log's start.
+    #[error(
+        "the log begins with commit {first}, but rows.redb needs those after {watermark:?}; restore both from one backup"
+    )]
+    LogTooYoung {
+        /// What the rows describe.
+        watermark: Commit,
+        /// The oldest commit in the log.
+        first: u64,
+    },
+    /// The log ends before what was flushed from it.
+    #[error("the log ends with commit {last}, but rows.redb holds {flushed:?}; restore both from one backup")]
+    LogTooOld {
+        /// What was flushed.
+        flushed: Commit,
+        /// The newest commit in the log.
+        last: u64,
+    },
+}
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self::Rows(Box::new(error.into()))
+    }
+}
+
 /// The log could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

@@ -1,0 +1,181 @@
+//! `rows.redb`: rows, tree nodes, vectors and facts, and the snapshots that are read from it.
+//!
+//! The only file that opens redb tables. One writer at a time (the keeper); each of its transactions is durable and saves
+//! redb's allocator state (`quick_repair`), so opening after a kill does not walk the file. A [`Snapshot`] is a read
+//! transaction: rows, tree, vectors and facts of one moment.
+//!
+//! It gives no row a meaning: keys and values are bytes here.
+
+mod snapshot;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use everett_mesh_proto::id::{ClusterId, ReplicaId, Space};
+use everett_mesh_proto::vector::Vector;
+use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::error::StoreError;
+use super::facts::{Facts, Progress, ROWS_FORMAT_VERSION};
+use super::segment::StoreId;
+
+pub use snapshot::Snapshot;
+
+type Bytes = &'static [u8];
+
+const ROWS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("rows");
+const NODES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("tree");
+const VECTORS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("vectors");
+const FACTS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("facts");
+
+/// An open `rows.redb`; cheap to clone and to share between threads.
+#[derive(Clone, Debug)]
+pub struct RowsFile {
+    database: Arc<Database>,
+}
+
+impl RowsFile {
+    /// Opens or makes the file at `path`; `cache_bytes` of its pages are kept in memory.
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let database = Builder::new().set_cache_size(cache_bytes).create(path).map_err(|error| {
+            if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) { StoreError::InUse } else { error.into() }
+        })?;
+        Ok(Self { database: Arc::new(database) })
+    }
+
+    /// The facts; `None` in a file that was never written.
+    pub fn facts(&self) -> Result<Option<Facts>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        match transaction.open_table(FACTS) {
+            Ok(table) => read_facts(&table).map(Some),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes all facts, in a durable transaction; makes the tables of a new file.
+    pub fn write_facts(&self, facts: &Facts) -> Result<(), StoreError> {
+        let batch = self.begin()?;
+        {
+            batch.transaction.open_table(ROWS)?;
+            batch.transaction.open_table(NODES)?;
+            batch.transaction.open_table(VECTORS)?;
+            let mut table = batch.transaction.open_table(FACTS)?;
+            table.insert("format", ROWS_FORMAT_VERSION.to_le_bytes().as_slice())?;
+            table.insert("store", facts.store.0.as_slice())?;
+            table.insert("cluster", facts.cluster.0.as_slice())?;
+            table.insert("place", facts.place_fingerprint.as_slice())?;
+            table.insert("boot_epoch", facts.boot_epoch.to_le_bytes().as_slice())?;
+            table.insert("progress", facts.progress.encode().as_slice())?;
+            table.insert("clock_mark", facts.mark_ms.to_le_bytes().as_slice())?;
+            table.insert("stopped_cleanly", [u8::from(facts.stopped_cleanly)].as_slice())?;
+        }
+        batch.commit()
+    }
+
+    /// A snapshot of the present state.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::new(&self.database.begin_read()?)
+    }
+
+    /// Begins a durable transaction; waits for the one before it.
+    pub fn begin(&self) -> Result<Batch, StoreError> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        transaction.set_quick_repair(true);
+        Ok(Batch { transaction })
+    }
+}
+
+/// A transaction that is being written; dropped, it never was.
+#[expect(missing_debug_implementations, reason = "the library's transaction has none")]
+pub struct Batch {
+    transaction: WriteTransaction,
+}
+
+impl Batch {
+    /// The rows, for reading and writing.
+    pub fn rows(&self) -> Result<Table<'_, Bytes, Bytes>, StoreError> {
+        Ok(self.transaction.open_table(ROWS)?)
+    }
+
+    /// The tree's nodes.
+    pub fn nodes(&self) -> Result<Table<'_, Bytes, Bytes>, StoreError> {
+        Ok(self.transaction.open_table(NODES)?)
+    }
+
+    /// Stores how far the flush has come.
+    pub fn set_progress(&self, progress: &Progress) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(FACTS)?;
+        table.insert("progress", progress.encode().as_slice())?;
+        Ok(())
+    }
+
+    /// Stores the clock's high-water mark.
+    pub fn set_clock_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(FACTS)?;
+        table.insert("clock_mark", mark_ms.to_le_bytes().as_slice())?;
+        Ok(())
+    }
+
+    /// Stores the vector of a namespace.
+    pub fn set_vector(&self, space: &Space, vector: &Vector) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(VECTORS)?;
+        table.insert(space.as_str(), encode_vector(vector).as_slice())?;
+        Ok(())
+    }
+
+    /// Makes everything written durable.
+    pub fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit()?)
+    }
+}
+
+fn read_facts<T: ReadableTable<&'static str, Bytes>>(table: &T) -> Result<Facts, StoreError> {
+    let format = u32::from_le_bytes(fact(table, "format")?);
+    if format != ROWS_FORMAT_VERSION {
+        return Err(StoreError::Version { found: format, known: ROWS_FORMAT_VERSION });
+    }
+    let progress = table.get("progress")?.and_then(|guard| Progress::decode(guard.value()));
+    let [stopped_cleanly] = fact(table, "stopped_cleanly")?;
+    Ok(Facts {
+        store: StoreId(fact(table, "store")?),
+        cluster: ClusterId(fact(table, "cluster")?),
+        place_fingerprint: fact(table, "place")?,
+        boot_epoch: u64::from_le_bytes(fact(table, "boot_epoch")?),
+        progress: progress.ok_or(StoreError::Fact("progress"))?,
+        mark_ms: u64::from_le_bytes(fact(table, "clock_mark")?),
+        stopped_cleanly: stopped_cleanly == 1,
+    })
+}
+
+fn fact<const N: usize, T: ReadableTable<&'static str, Bytes>>(
+    table: &T,
+    name: &'static str,
+) -> Result<[u8; N], StoreError> {
+    let guard = table.get(name)?.ok_or(StoreError::Fact(name))?;
+    guard.value().try_into().map_err(|_| StoreError::Fact(name))
+}
+
+/// Author and seq of each entry, in order.
+fn encode_vector(vector: &Vector) -> Vec<u8> {
+    let mut out = Vec::with_capacity(24 * vector.len());
+    for dot in vector.dots() {
+        out.extend_from_slice(&dot.replica.0);
+        out.extend_from_slice(&dot.seq.to_le_bytes());
+    }
+    out
+}
+
+fn decode_vector(bytes: &[u8]) -> Option<Vector> {
+    let (entries, rest) = bytes.as_chunks::<24>();
+    let dot = |entry: &[u8; 24]| {
+        let (replica, seq) = entry.split_first_chunk::<16>()?;
+        let seq = u64::from_le_bytes(seq.try_into().ok()?);
+        Some(everett_mesh_proto::id::Dot { replica: ReplicaId(*replica), seq })
+    };
+    if rest.is_empty() { entries.iter().map(dot).collect() } else { None }
+}
+
+#[cfg(test)]
+mod tests;

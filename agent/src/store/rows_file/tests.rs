@@ -1,0 +1,94 @@
+//! The file keeps what it was told and refuses what it cannot be.
+
+use everett_mesh_proto::id::Dot;
+use tempfile::TempDir;
+
+use super::*;
+use everett_mesh_proto::log::Commit;
+
+fn facts() -> Facts {
+    Facts {
+        store: StoreId([1; 16]),
+        cluster: ClusterId([2; 16]),
+        place_fingerprint: [3; 16],
+        boot_epoch: 4,
+        progress: Progress::settled(Commit(5)),
+        mark_ms: 6,
+        stopped_cleanly: true,
+    }
+}
+
+fn vector(seq: u64) -> Vector {
+    [Dot { replica: ReplicaId([7; 16]), seq }].into_iter().collect()
+}
+
+#[test]
+fn facts_and_vectors_survive_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("rows.redb");
+    let file = RowsFile::open(&path, 1 << 20).unwrap();
+    assert_eq!(file.facts().unwrap(), None);
+    file.write_facts(&facts()).unwrap();
+    let batch = file.begin().unwrap();
+    batch.set_vector(&Space::numbered(0), &vector(9)).unwrap();
+    batch.commit().unwrap();
+    assert!(matches!(RowsFile::open(&path, 1 << 20), Err(StoreError::InUse)));
+    drop(file);
+    let file = RowsFile::open(&path, 1 << 20).unwrap();
+    assert_eq!(file.facts().unwrap(), Some(facts()));
+    let snapshot = file.snapshot().unwrap();
+    assert_eq!(snapshot.vectors().get(&Space::numbered(0)), Some(&vector(9)));
+}
+
+#[test]
+fn a_snapshot_does_not_see_what_comes_later() {
+    let dir = TempDir::new().unwrap();
+    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20).unwrap();
+    file.write_facts(&facts()).unwrap();
+    let before = file.snapshot().unwrap();
+    let batch = file.begin().unwrap();
+    batch.nodes().unwrap().insert(b"root".as_slice(), b"hash".as_slice()).unwrap();
+    batch.set_progress(&Progress::settled(Commit(6))).unwrap();
+    batch.commit().unwrap();
+    let after = file.snapshot().unwrap();
+    assert_eq!((before.watermark(), after.watermark()), (Commit(5), Commit(6)));
+    assert_eq!(before.node(b"root").unwrap(), None);
+    assert_eq!(after.node(b"root").unwrap().as_deref(), Some(b"hash".as_slice()));
+}
+
+#[test]
+fn a_file_of_another_format_or_with_a_lost_fact_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20).unwrap();
+    file.write_facts(&facts()).unwrap();
+    let change = |name: &'static str, value: &[u8]| {
+        let batch = file.begin().unwrap();
+        batch.transaction.open_table(FACTS).unwrap().insert(name, value).unwrap();
+        batch.commit().unwrap();
+        file.facts().unwrap_err()
+    };
+    assert!(matches!(change("clock_mark", b"short"), StoreError::Fact("clock_mark")));
+    assert!(matches!(change("progress", b"bad"), StoreError::Fact("progress")));
+    assert!(matches!(change("format", &[9, 0, 0, 0]), StoreError::Version { found: 9, .. }));
+}
+
+#[test]
+fn a_damaged_row_is_named() {
+    let dir = TempDir::new().unwrap();
+    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20).unwrap();
+    file.write_facts(&facts()).unwrap();
+    let batch = file.begin().unwrap();
+    batch.rows().unwrap().insert(b"nonsense".as_slice(), b"".as_slice()).unwrap();
+    batch.commit().unwrap();
+    let snapshot = file.snapshot().unwrap();
+    let error = snapshot.rows_from(b"").unwrap().next().unwrap().unwrap_err();
+    assert!(matches!(&error, StoreError::Row(key) if key == "nonsense"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("rows.redb");
+    std::fs::write(&path, vec![0x42; 8192]).unwrap();
+    assert!(matches!(RowsFile::open(&path, 1 << 20), Err(StoreError::Rows(_))));
+}

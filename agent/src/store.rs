@@ -12,9 +12,12 @@
 pub mod disk;
 pub mod error;
 pub mod facts;
+pub mod flush;
 pub mod log_dir;
 pub mod log_index;
 pub mod log_reader;
+pub mod memtable;
+mod open;
 pub mod rows_file;
 pub mod segment;
 mod segment_cursor;
@@ -22,8 +25,14 @@ mod segment_cursor;
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{LogAction, LogError, StoreError};
 pub use facts::{Facts, Progress};
+pub use flush::{ChunkLimit, FlushJob, FlushStep, Flushed};
 pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
 pub use log_index::{LogIndex, Mark, SegmentSummary};
 pub use log_reader::LogReader;
+pub use memtable::Memtable;
+pub use open::{Store, StoreConfig};
 pub use rows_file::{RowsFile, Snapshot};
 pub use segment::{LogIdentity, StoreId};
+
+#[cfg(test)]
+mod tests;

@@ -83,10 +83,10 @@ impl Snapshot {
     }
 
     /// Keys, rows and positions from `start` on, in place order.
-    pub fn rows_from(
-        &self,
+    pub fn rows_from<'a>(
+        &'a self,
         start: &[u8],
-    ) -> Result<impl Iterator<Item = Result<(RowKey, Row, Position), StoreError>> + '_, StoreError> {
+    ) -> Result<impl Iterator<Item = Result<(RowKey, Row, Position), StoreError>> + use<'a>, StoreError> {
         let range = self.rows.range::<&[u8]>((Bound::Included(start), Bound::Unbounded))?;
         Ok(range.map(|entry| {
             let (key, value) = entry?;

@@ -1,0 +1,208 @@
+//! Carries a frozen table out to `rows.redb`, in place order, a chunk at a time.
+//!
+//! Apart from the memtable, which goes on being read and written meanwhile, and from the thread that drives it, so that a
+//! test can stop between any two chunks. A chunk is one durable transaction: its rows, and how far the flush has come. The
+//! last one also moves the vectors, the clock's mark and the watermark; until it is durable, everything but the rows below
+//! the cursor describes the old watermark.
+//!
+//! Invariants: a job exists only for a durable commit; each step leaves a file from which replay gives the same rows.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use everett_mesh_proto::id::Space;
+use everett_mesh_proto::log::Commit;
+use everett_mesh_proto::replica::Settled;
+use everett_mesh_proto::rows::{Position, Row, RowKey};
+use everett_mesh_proto::wire::encode_row;
+
+use super::error::StoreError;
+use super::facts::Progress;
+use super::memtable::{Cuts, Table, through_cuts};
+use super::rows_file::{Batch, RowsFile, Snapshot};
+
+/// How much one transaction carries.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkLimit {
+    /// Rows written.
+    pub rows: usize,
+    /// Rows that a cut looked at, changed or not.
+    pub rows_scanned: usize,
+    /// Bytes of keys and rows written.
+    pub bytes: usize,
+}
+
+impl Default for ChunkLimit {
+    fn default() -> Self {
+        Self { rows: 8_000, rows_scanned: 64_000, bytes: 16 << 20 }
+    }
+}
+
+/// A frozen table on its way to the file.
+#[derive(Debug)]
+#[must_use = "what was frozen must be flushed"]
+pub struct FlushJob {
+    file: RowsFile,
+    base: Arc<Snapshot>,
+    table: Arc<Table>,
+    cuts: Cuts,
+    settled: Settled,
+    progress: Progress,
+    cursor: Vec<u8>,
+}
+
+/// A flush that has finished: the new base.
+#[derive(Debug)]
+#[must_use = "the memtable must be told"]
+pub struct Flushed {
+    snapshot: Arc<Snapshot>,
+}
+
+impl Flushed {
+    /// The state that the flush left.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub(super) fn into_snapshot(self) -> Arc<Snapshot> {
+        self.snapshot
+    }
+}
+
+/// What a step came to.
+#[derive(Debug)]
+pub enum FlushStep {
+    /// There is more.
+    More(FlushJob),
+    /// That was the last chunk.
+    Done(Flushed),
+}
+
+/// The rows of one transaction.
+struct Chunk {
+    writes: Vec<(RowKey, Option<Bytes>)>,
+    /// Where the next chunk begins; `None` after the last row.
+    cursor: Option<Vec<u8>>,
+}
+
+impl FlushJob {
+    pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, table: Arc<Table>, cuts: Cuts, settled: Settled) -> Self {
+        let progress = base.progress().clone();
+        Self { file, base, table, cuts, settled, progress, cursor: Vec::new() }
+    }
+
+    /// The commit that the file will describe.
+    pub fn commit(&self) -> Commit {
+        self.settled.commit
+    }
+
+    /// Runs to the end.
+    pub fn run(self, limit: ChunkLimit) -> Result<Flushed, StoreError> {
+        let mut job = self;
+        loop {
+            match job.step(limit)? {
+                FlushStep::More(rest) => job = rest,
+                FlushStep::Done(flushed) => return Ok(flushed),
+            }
+        }
+    }
+
+    /// Writes one chunk.
+    pub fn step(mut self, limit: ChunkLimit) -> Result<FlushStep, StoreError> {
+        let chunk = self.plan(limit)?;
+        let batch = self.file.begin()?;
+        write_rows(&batch, &chunk.writes)?;
+        let to = self.settled.commit;
+        if let Some(cursor) = chunk.cursor {
+            self.progress = self.progress.advanced(to, &cursor);
+            self.cursor = cursor;
+            batch.set_progress(&self.progress)?;
+            batch.commit()?;
+            return Ok(FlushStep::More(self));
+        }
+        for (space, vector) in &self.settled.vectors {
+            if !vector.is_empty() && self.base.vectors().get(space) != Some(vector) {
+                batch.set_vector(space, vector)?;
+            }
+        }
+        batch.set_clock_mark(self.settled.mark_ms)?;
+        batch.set_progress(&Progress::settled(to))?;
+        batch.commit()?;
+        let snapshot = Arc::new(self.file.snapshot()?);
+        Ok(FlushStep::Done(Flushed { snapshot }))
+    }
+
+    /// Gathers what the next transaction writes: frozen rows, and stored rows that a cut changes.
+    fn plan(&self, limit: ChunkLimit) -> Result<Chunk, StoreError> {
+        let mut frozen = self.table.from(&self.cursor).peekable();
+        let mut stored = self.rows_under_cuts()?.peekable();
+        let mut writes = Vec::new();
+        let (mut bytes, mut scanned) = (0, 0);
+        loop {
+            if let Some(Err(_)) = stored.peek() {
+                stored.next().transpose()?;
+            }
+            let below = stored.peek().and_then(|entry| entry.as_ref().ok()).map(|entry| &entry.0);
+            let key = match (frozen.peek().map(|entry| entry.0), below) {
+                (Some(above), Some(below)) => above.min(below).clone(),
+                (Some(key), None) | (None, Some(key)) => key.clone(),
+                (None, None) => return Ok(Chunk { writes, cursor: None }),
+            };
+            let below = stored.next_if(|entry| entry.as_ref().is_ok_and(|entry| entry.0 == key)).transpose()?;
+            let write = match (frozen.next_if(|entry| *entry.0 == key), below) {
+                (Some((_, (row, at))), _) => Some(through_cuts(&self.cuts, &key, Cow::Borrowed(row), *at)),
+                (None, Some((_, row, at))) => self.changed_by_cuts(&key, &row, at),
+                (None, None) => None,
+            };
+            scanned += 1;
+            let cursor = after(&key);
+            if let Some(row) = write {
+                let value = (!row.is_empty()).then(|| encode_row(&row));
+                bytes += key.as_bytes().len() + value.as_ref().map_or(0, Bytes::len);
+                writes.push((key, value));
+            }
+            if writes.len() >= limit.rows || scanned >= limit.rows_scanned || bytes >= limit.bytes {
+                return Ok(Chunk { writes, cursor: Some(cursor) });
+            }
+        }
+    }
+
+    fn changed_by_cuts(&self, key: &RowKey, row: &Row, at: Position) -> Option<Cow<'static, Row>> {
+        let cut = through_cuts(&self.cuts, key, Cow::Borrowed(row), at).into_owned();
+        (cut != *row).then_some(Cow::Owned(cut))
+    }
+
+    /// The stored rows from the cursor on that lie in a namespace with a cut, in order.
+    fn rows_under_cuts(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(RowKey, Row, Position), StoreError>> + '_, StoreError> {
+        let by_start = self.cuts.iter().map(|(_, cut)| (RowKey::range_start(&cut.space, 0), &cut.space));
+        let spaces: BTreeMap<Bytes, &Space> = by_start.collect();
+        let rows = spaces.into_iter().map(|(start, space)| {
+            let rows = self.base.rows_from(self.cursor.as_slice().max(&start))?;
+            Ok(rows.take_while(|entry| entry.as_ref().map_or(true, |entry| entry.0.is_in(space))))
+        });
+        let rows: Vec<_> = rows.collect::<Result<_, StoreError>>()?;
+        Ok(rows.into_iter().flatten())
+    }
+}
+
+/// The least key past `key`.
+fn after(key: &RowKey) -> Vec<u8> {
+    let mut cursor = key.as_bytes().to_vec();
+    cursor.push(0);
+    cursor
+}
+
+fn write_rows(batch: &Batch, writes: &[(RowKey, Option<Bytes>)]) -> Result<(), StoreError> {
+    let mut rows = batch.rows()?;
+    for (key, value) in writes {
+        match value {
+            Some(value) => rows.insert(key.as_bytes().as_ref(), value.as_ref())?,
+            None => rows.remove(key.as_bytes().as_ref())?,
+        };
+    }
+    Ok(())
+}

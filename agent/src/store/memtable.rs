@@ -1,0 +1,210 @@
+//! Rows that are newer than `rows.redb`, and the one view over both that the machines read and write.
+//!
+//! Three tables lie over each other: *active* takes every put; *frozen* is what the running flush carries out, unchanged
+//! until it has finished; *base* is a snapshot of `rows.redb` from before that flush. A row is that of the topmost table
+//! that has it. Cuts are layers beside them, ordered by position: a row is read through exactly the cuts that are later
+//! than itself, wherever it lies.
+//!
+//! Invariants: an empty row in active or frozen is a removal; a cut is kept until a flush past it has finished; everything
+//! frozen at commit C is flushed only after C is durable, because it leaves here as [`Held`].
+//!
+//! It is owned by one thread and takes no lock. It does not decide when to flush.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use everett_mesh_proto::id::Space;
+use everett_mesh_proto::log::Held;
+use everett_mesh_proto::replica::Settled;
+use everett_mesh_proto::rows::{Cut, Found, Position, Row, RowKey, Rows};
+
+use super::error::StoreError;
+use super::flush::{FlushJob, Flushed};
+use super::rows_file::{RowsFile, Snapshot};
+
+/// What a row costs in memory beside its key and values: two maps' share, positions, vectors' headers.
+const ROW_OVERHEAD_BYTES: usize = 160;
+
+/// Rows in memory, in place order.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: BTreeMap<RowKey, (Row, Position)>,
+    bytes: usize,
+}
+
+/// The cuts that may still concern a row, in order of position.
+pub(super) type Cuts = Vec<(Position, Cut)>;
+
+/// The rows of one store.
+#[derive(Debug)]
+pub struct Memtable {
+    file: RowsFile,
+    base: Arc<Snapshot>,
+    frozen: Option<Arc<Table>>,
+    active: Table,
+    cuts: Cuts,
+}
+
+impl Memtable {
+    /// An empty memtable over the present state of `file`.
+    pub fn new(file: RowsFile) -> Result<Self, StoreError> {
+        let base = Arc::new(file.snapshot()?);
+        Ok(Self { file, base, frozen: None, active: Table::default(), cuts: Cuts::new() })
+    }
+
+    /// The snapshot under the memtable.
+    pub fn base(&self) -> &Arc<Snapshot> {
+        &self.base
+    }
+
+    /// About how many bytes the rows take that no flush has begun to carry out.
+    pub fn active_bytes(&self) -> usize {
+        self.active.bytes
+    }
+
+    /// About how many bytes all rows in memory take.
+    pub fn bytes(&self) -> usize {
+        self.active.bytes + self.frozen.as_ref().map_or(0, |table| table.bytes)
+    }
+
+    /// Whether a flush is under way.
+    pub fn is_flushing(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Freezes what is here as the content of `settled`'s commit, to be flushed once that is durable. `None` while an
+    /// earlier flush is under way.
+    pub fn freeze(&mut self, settled: Settled) -> Option<Held<FlushJob>> {
+        if self.frozen.is_some() {
+            return None;
+        }
+        let table = Arc::new(std::mem::take(&mut self.active));
+        self.frozen = Some(Arc::clone(&table));
+        let commit = settled.commit;
+        let job = FlushJob::new(self.file.clone(), Arc::clone(&self.base), table, self.cuts.clone(), settled);
+        Some(Held::new(commit, job))
+    }
+
+    /// Takes note that the flush under way has finished.
+    pub fn settle(&mut self, flushed: Flushed) {
+        assert!(self.frozen.take().is_some(), "a flush ends once, after it was begun");
+        self.base = flushed.into_snapshot();
+        let settled = Position::end_of(self.base.watermark());
+        self.cuts.retain(|(at, _)| *at > settled);
+    }
+
+    /// The topmost row in memory under `key`.
+    fn in_memory(&self, key: &RowKey) -> Option<&(Row, Position)> {
+        let frozen = || self.frozen.as_ref().and_then(|table| table.rows.get(key));
+        self.active.rows.get(key).or_else(frozen)
+    }
+}
+
+impl Rows for Memtable {
+    type Error = StoreError;
+
+    fn row(&self, key: &RowKey) -> Result<Found<'_>, StoreError> {
+        let (row, at) = match self.in_memory(key) {
+            Some((row, at)) => (Cow::Borrowed(row), *at),
+            None => match self.base.row(key)? {
+                (Some(row), at) => (Cow::Owned(row), at),
+                (None, at) => return Ok(Found { row: None, at }),
+            },
+        };
+        let row = through_cuts(&self.cuts, key, row, at);
+        Ok(Found { row: (!row.is_empty()).then_some(row), at })
+    }
+
+    fn range(
+        &self,
+        space: &Space,
+        place: u64,
+        visit: &mut dyn FnMut(&RowKey, &Row) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let start = RowKey::range_start(space, place);
+        let frozen = self.frozen.as_deref().map(|table| table.from(&start));
+        let mut active = self.active.from(&start).peekable();
+        let mut frozen = frozen.into_iter().flatten().peekable();
+        let mut base = self.base.rows_from(&start)?.peekable();
+        loop {
+            // An unreadable row ends the visit before anything past it is shown.
+            if let Some(Err(error)) = base.next_if(Result::is_err) {
+                return Err(error);
+            }
+            let keys = [
+                active.peek().map(|entry| entry.0),
+                frozen.peek().map(|entry| entry.0),
+                base.peek().and_then(|entry| entry.as_ref().ok()).map(|entry| &entry.0),
+            ];
+            let Some(key) = keys.into_iter().flatten().min().filter(|key| key.is_in(space)).cloned() else {
+                return Ok(());
+            };
+            let below = base.next_if(|entry| entry.as_ref().is_ok_and(|entry| entry.0 == key)).and_then(Result::ok);
+            let middle = frozen.next_if(|entry| *entry.0 == key);
+            let above = active.next_if(|entry| *entry.0 == key);
+            let (row, at) = match (above.or(middle), below) {
+                (Some((_, (row, at))), _) => (Cow::Borrowed(row), *at),
+                (None, Some((_, row, at))) => (Cow::Owned(row), at),
+                (None, None) => unreachable!("the least key came from one of the tables"),
+            };
+            let row = through_cuts(&self.cuts, &key, row, at);
+            if !row.is_empty() && visit(&key, &row).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn put(&mut self, key: RowKey, row: Row, at: Position) {
+        self.active.put(key, row, at);
+    }
+
+    fn cut(&mut self, cut: Cut, at: Position) {
+        self.cuts.push((at, cut));
+    }
+}
+
+impl Table {
+    fn put(&mut self, key: RowKey, row: Row, at: Position) {
+        self.bytes += row_bytes(&row);
+        match self.rows.entry(key) {
+            btree_map::Entry::Vacant(entry) => {
+                self.bytes += ROW_OVERHEAD_BYTES + entry.key().as_bytes().len();
+                entry.insert((row, at));
+            }
+            btree_map::Entry::Occupied(mut entry) => {
+                self.bytes -= row_bytes(&entry.get().0);
+                entry.insert((row, at));
+            }
+        }
+    }
+
+    /// The rows from `start` on.
+    pub(super) fn from(&self, start: &[u8]) -> btree_map::Range<'_, RowKey, (Row, Position)> {
+        self.rows.range::<[u8], _>((Bound::Included(start), Bound::Unbounded))
+    }
+}
+
+/// `row`, which reflects `at`, with every later cut applied.
+pub(super) fn through_cuts<'a>(cuts: &Cuts, key: &RowKey, row: Cow<'a, Row>, at: Position) -> Cow<'a, Row> {
+    let mut row = row;
+    for (cut_at, cut) in cuts {
+        if *cut_at > at && key.is_in(&cut.space) && !row.is_empty() {
+            row.to_mut().cut(&cut.context);
+        }
+    }
+    row
+}
+
+/// About what a row's content takes in memory.
+fn row_bytes(row: &Row) -> usize {
+    match row {
+        Row::Expiry(_) => 32,
+        Row::Scalar(scalar) => {
+            let values: usize = scalar.siblings().iter().map(|sibling| 80 + sibling.bytes.len()).sum();
+            values + 192 * scalar.entries().len()
+        }
+    }
+}

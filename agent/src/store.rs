@@ -9,6 +9,7 @@
 //!
 //! What it does not do: it gives no op a meaning and speaks to no peer.
 
+pub mod courier;
 pub mod disk;
 pub mod error;
 pub mod facts;
@@ -16,12 +17,14 @@ pub mod flush;
 pub mod log_dir;
 pub mod log_index;
 pub mod log_reader;
+pub mod log_thread;
 pub mod memtable;
 mod open;
 pub mod rows_file;
 pub mod segment;
 mod segment_cursor;
 
+pub use courier::{Courier, Known};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{LogAction, LogError, StoreError};
 pub use facts::{Facts, Progress};
@@ -29,6 +32,7 @@ pub use flush::{ChunkLimit, FlushJob, FlushStep, Flushed};
 pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
 pub use log_index::{LogIndex, Mark, SegmentSummary};
 pub use log_reader::LogReader;
+pub use log_thread::{Committed, LogRequest, LogSink};
 pub use memtable::Memtable;
 pub use open::{Store, StoreConfig};
 pub use rows_file::{RowsFile, Snapshot};

@@ -1,0 +1,150 @@
+//! What the thread says, when, and what it says no more once the disk has failed.
+
+use bytes::Bytes;
+use crossbeam_channel::bounded;
+use everett_mesh_proto::id::Space;
+use everett_mesh_proto::replica::{Output, Payload};
+use everett_mesh_proto::wire::encode_payload;
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::disk::{DiskFile, Folder};
+use crate::store::log_dir::LogSettings;
+use crate::store::segment::{LogIdentity, StoreId};
+
+const IDENTITY: LogIdentity = LogIdentity { store: StoreId([1; 16]), salt_seed: 1 };
+const SMALL: LogSettings = LogSettings { segment_bytes: 64 << 10, spares_max: 2 };
+
+#[derive(Default)]
+struct Heard {
+    committed: Vec<Committed>,
+    spares: Vec<SpareRequest>,
+    failed: Vec<LogError>,
+}
+
+impl LogSink for Heard {
+    fn committed(&mut self, committed: Committed) {
+        self.committed.push(committed);
+    }
+
+    fn spare_wanted(&mut self, request: SpareRequest) {
+        self.spares.push(request);
+    }
+
+    fn failed(&mut self, error: LogError) {
+        self.failed.push(error);
+    }
+}
+
+fn append(commit: u64) -> LogRequest {
+    let commit = Commit(commit);
+    let payload = encode_payload(&Payload::Clock { mark_ms: commit.0 });
+    let push = Output::Push { space: Space::numbered(0), payload: Bytes::copy_from_slice(&commit.0.to_le_bytes()) };
+    LogRequest::Append(Record { commit, payload }, Held::new(commit, vec![push]))
+}
+
+fn commits(heard: &Heard) -> Vec<u64> {
+    heard.committed.iter().flat_map(|group| group.said.iter().map(|said| said.0.0)).collect()
+}
+
+#[test]
+fn what_gathers_while_a_sync_runs_is_one_group() {
+    let dir = TempDir::new().unwrap();
+    let log = LogDir::create(Folder::open(dir.path()).unwrap(), SMALL, IDENTITY, 1).unwrap();
+    let (sender, receiver) = bounded(64);
+    for commit in 1..=10 {
+        sender.send(append(commit)).unwrap();
+    }
+    drop(sender);
+    let mut heard = Heard::default();
+    let log = run(Log::resume(log, Commit(0)), &receiver, &mut heard).unwrap();
+    assert_eq!(log.durable().upto(), Commit(10));
+    assert_eq!(heard.committed.len(), 1);
+    assert_eq!(heard.committed[0].durable.upto(), Commit(10));
+    assert_eq!(commits(&heard), (1..=10).collect::<Vec<_>>());
+    assert_eq!(heard.spares.len(), 1, "one spare is asked for, once");
+}
+
+#[test]
+fn the_index_and_recycling_are_served_between_groups() {
+    let dir = TempDir::new().unwrap();
+    let log = LogDir::create(Folder::open(dir.path()).unwrap(), SMALL, IDENTITY, 1).unwrap();
+    let (sender, receiver) = bounded(64);
+    let (reply, index) = bounded(1);
+    let all = Recyclable { flushed: 1, acknowledged: 1, bytes_max: 0 };
+    for request in [append(1), LogRequest::Recycle(all), LogRequest::Index(reply), append(2)] {
+        sender.send(request).unwrap();
+    }
+    drop(sender);
+    let mut heard = Heard::default();
+    run(Log::resume(log, Commit(0)), &receiver, &mut heard).unwrap();
+    assert_eq!(index.try_recv().unwrap().segments().len(), 1);
+    assert_eq!(commits(&heard), [1, 2]);
+}
+
+/// A directory whose second file write fails to become durable.
+struct Worn(Folder, std::rc::Rc<std::cell::Cell<bool>>);
+
+struct WornFile(std::fs::File, std::rc::Rc<std::cell::Cell<bool>>);
+
+impl Disk for Worn {
+    type File = WornFile;
+
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        self.0.list()
+    }
+
+    fn create(&self, name: &str) -> std::io::Result<WornFile> {
+        Ok(WornFile(self.0.create(name)?, self.1.clone()))
+    }
+
+    fn open(&self, name: &str) -> std::io::Result<WornFile> {
+        Ok(WornFile(self.0.open(name)?, self.1.clone()))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        Disk::sync(&self.0)
+    }
+}
+
+impl DiskFile for WornFile {
+    fn length(&self) -> std::io::Result<u64> {
+        self.0.length()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        if self.1.get() { Err(std::io::Error::other("worn out")) } else { DiskFile::sync(&self.0) }
+    }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_said_and_the_failure_is_reported() {
+    let dir = TempDir::new().unwrap();
+    let worn = std::rc::Rc::new(std::cell::Cell::new(false));
+    let disk = Worn(Folder::open(dir.path()).unwrap(), worn.clone());
+    let log = LogDir::create(disk, SMALL, IDENTITY, 1).unwrap();
+    worn.set(true);
+    let (sender, receiver) = bounded(64);
+    sender.send(append(1)).unwrap();
+    sender.send(append(2)).unwrap();
+    let mut heard = Heard::default();
+    assert!(run(Log::resume(log, Commit(0)), &receiver, &mut heard).is_none(), "the thread ends by itself");
+    assert!(heard.committed.is_empty());
+    assert!(matches!(heard.failed.as_slice(), [LogError::Io { .. }]), "{:?}", heard.failed);
+}

@@ -21,3 +21,6 @@ mod introspection;
 mod keys;
 mod server;
 mod strings;
+
+#[cfg(test)]
+pub(crate) mod tests;

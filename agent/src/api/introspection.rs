@@ -58,7 +58,7 @@ fn info(call: &mut Call<'_>) -> Result<(), Stop> {
     for name in call.args.from(2) {
         match find(call, name) {
             Some(named) => describe(named, &mut call.reply),
-            None => call.reply.null_array(),
+            None => call.reply.null(),
         }
     }
     Ok(())
@@ -150,12 +150,12 @@ fn categories(command: &Command) -> impl Iterator<Item = &'static str> {
     [
         (flags.has(Flags::WRITE), "@write"),
         (flags.has(Flags::READONLY), "@read"),
+        (command.group != Group::Server, command.group.category()),
         (flags.has(Flags::ADMIN), "@admin"),
         (flags.has(Flags::ADMIN) || flags.has(Flags::DANGEROUS), "@dangerous"),
         (flags.has(Flags::BLOCKING), "@blocking"),
         (flags.has(Flags::FAST), "@fast"),
         (!flags.has(Flags::FAST), "@slow"),
-        (command.group != Group::Server, command.group.category()),
     ]
     .into_iter()
     .filter_map(|(applies, category)| applies.then_some(category))

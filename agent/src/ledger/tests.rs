@@ -7,13 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use everett_mesh_proto::id::ReplicaId;
 use everett_mesh_proto::log::{Log, Medium, Record};
-use everett_mesh_proto::replica::{Config, Replica, Settled};
-use everett_mesh_proto::rows::Placer;
 
 use super::*;
-use crate::api::data::{AnyRows, Data};
+use crate::api::tests::host;
 
 /// A log in memory.
 struct Memory;
@@ -33,16 +30,6 @@ struct Running {
     log: Log<Memory>,
     sealed: Receiver<Vec<Sealed>>,
     thread: JoinHandle<Result<Host, LedgerError>>,
-}
-
-fn host() -> Host {
-    let config = Config {
-        id: ReplicaId::new(1, "a", 1),
-        placer: Placer::new(&[7; 32]),
-        max_skew: Duration::from_millis(500),
-        gate_bytes_max: 1 << 20,
-    };
-    Host::new(Data::new(Replica::resume(config, Settled::default()), AnyRows::in_memory()), 1)
 }
 
 fn start(adjust: impl FnOnce(&mut Settings)) -> Running {

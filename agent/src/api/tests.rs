@@ -1,0 +1,128 @@
+//! The commands against what Redis 7.0.15 answered to the same requests.
+//!
+//! `tests/redis-7.0.15.txt` holds requests and replies, byte for byte, as the real server gave them on a fresh database;
+//! requests on which Everett differs on purpose are not in it. `record_the_replies_of_redis` writes the file anew from
+//! the requests in it, with the `redis-server` of this machine.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use everett_mesh_proto::id::ReplicaId;
+use everett_mesh_proto::replica::{Config, Replica, Settled};
+use everett_mesh_proto::rows::Placer;
+use everett_mesh_proto::testing::now_at;
+
+use super::data::{AnyRows, Data};
+use super::dispatch::execute;
+use super::host::Host;
+use super::resp::{Limits, RequestParser};
+
+const RECORDED: &str = include_str!("tests/redis-7.0.15.txt");
+
+/// A server of no keys.
+pub(crate) fn host() -> Host {
+    let config = Config {
+        id: ReplicaId::new(1, "a", 1),
+        placer: Placer::new(&[7; 32]),
+        max_skew: Duration::from_millis(500),
+        gate_bytes_max: 1 << 20,
+    };
+    let mut host = Host::new(Data::new(Replica::resume(config, Settled::default()), AnyRows::in_memory()), 1);
+    host.sessions.open(0, now_at(0).mono);
+    host
+}
+
+/// What the server replies to one inline request at `ms`.
+fn ask_at(host: &mut Host, request: &str, ms: u64) -> String {
+    let line = format!("{request}\r\n");
+    let mut parser = RequestParser::new();
+    let whole = parser.parse(line.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(whole, Some(line.len()));
+    let mut out = Vec::new();
+    execute(host, 0, parser.args(line.as_bytes()), &mut out, now_at(ms)).unwrap();
+    out.escape_ascii().to_string()
+}
+
+/// The requests of the recording, each with what Redis replied.
+fn recorded() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = RECORDED.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.split_once(" => ").unwrap_or((line, "")))
+}
+
+#[test]
+fn replies_are_those_of_redis() {
+    let mut host = host();
+    let mut wrong = Vec::new();
+    for (request, reply) in recorded() {
+        let own = ask_at(&mut host, request, 5);
+        if own != reply {
+            wrong.push(format!("{request}\n  redis   {reply}\n  everett {own}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), recorded().count(), wrong.join("\n"));
+}
+
+/// A `redis-server` that is gone when this is.
+struct Redis {
+    process: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("redis.sock");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(&socket).stdout(Stdio::null());
+        Self { process: command.spawn().expect("redis-server is installed"), dir }
+    }
+
+    fn connect(&self) -> UnixStream {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            match UnixStream::connect(self.dir.path().join("redis.sock")) {
+                Ok(stream) => return stream,
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
+        }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+#[test]
+#[ignore = "writes the recording anew; needs redis-server"]
+fn record_the_replies_of_redis() {
+    let redis = Redis::start();
+    let mut stream = redis.connect();
+    let mut ask = |request: &str| {
+        let marker = "$15\r\nend-of-a-reply!\r\n";
+        stream.write_all(format!("{request}\r\nECHO end-of-a-reply!\r\n").as_bytes()).unwrap();
+        let mut reply = Vec::new();
+        while !reply.ends_with(marker.as_bytes()) {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            reply.push(byte[0]);
+        }
+        reply.truncate(reply.len() - marker.len());
+        reply.escape_ascii().to_string()
+    };
+    let mut text = String::new();
+    for line in RECORDED.lines() {
+        let request = line.split_once(" => ").map_or(line, |(request, _)| request);
+        if request.is_empty() || request.starts_with('#') {
+            text.push_str(line);
+        } else {
+            text.push_str(&format!("{request} => {}", ask(request)));
+        }
+        text.push('\n');
+    }
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/tests/redis-7.0.15.txt"), text).unwrap();
+}

@@ -46,6 +46,17 @@ impl Bundle {
         files::write_set(dir, &contents, force)
     }
 
+    /// Whether a bundle could be saved in `dir` without overwriting anything; for asking before one is issued.
+    pub fn check_free(dir: &Path) -> Result<(), Error> {
+        let names = [
+            files::PLACE_KEY,
+            files::CA_CERTIFICATES,
+            files::NODE_KEY,
+            files::NODE_CERTIFICATE,
+        ];
+        files::check_free(dir, names)
+    }
+
     /// Whom the certificate names.
     pub fn identity(&self) -> &Identity {
         &self.identity

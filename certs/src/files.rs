@@ -58,17 +58,26 @@ pub(crate) struct Content<'a> {
 /// them exists.
 pub(crate) fn write_set(dir: &Path, contents: &[Content<'_>], force: bool) -> Result<(), Error> {
     if !force {
-        for content in contents {
-            let path = dir.join(content.name);
-            match fs::symlink_metadata(&path) {
-                Ok(_) => return Err(Error::Exists { path }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(Error::Read { path, source }),
-            }
-        }
+        check_free(dir, contents.iter().map(|content| content.name))?;
     }
     make_dir(dir)?;
     contents.iter().try_for_each(|content| write_one(dir, content, force))
+}
+
+/// Whether none of `names` exists in `dir`.
+pub(crate) fn check_free<'a>(
+    dir: &Path,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Error> {
+    for name in names {
+        let path = dir.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => return Err(Error::Exists { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Read { path, source }),
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory and those above it, open to the owner alone.

@@ -155,3 +155,6 @@ fn show(path: &Path, der: &CertificateDer<'_>) -> Result<Shown, Error> {
         sha256: hex(digest(&SHA256, der).as_ref()),
     })
 }
+
+#[cfg(test)]
+mod tests;

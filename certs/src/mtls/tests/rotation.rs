@@ -73,7 +73,7 @@ fn revocation_list(authority: &Authority, serials: &[&[u8; 16]], until: SystemTi
         })
         .collect();
     CertificateRevocationListParams {
-        this_update: (SystemTime::now() - 2 * HOUR).into(),
+        this_update: (until - 3 * HOUR).into(),
         next_update: until.into(),
         crl_number: SerialNumber::from_slice(&[1]),
         issuing_distribution_point: None,
@@ -115,6 +115,59 @@ fn a_list_of_one_authority_leaves_the_other_authoritys_nodes_alone() {
     fs::write(dir.path().join(files::REVOCATION_LISTS), list).unwrap();
     judge.reload().unwrap();
     assert!(matches!(handshake(&under_new, &judge), Outcome::Linked { .. }));
+}
+
+#[test]
+fn the_newest_of_an_authoritys_lists_is_in_force_wherever_it_stands() {
+    let authority = authority();
+    let bad = issue(&authority, "bad");
+    let ((_a, bad_node), (dir, judge)) = (standing(&bad), standing(&issue(&authority, "judge")));
+    let older = revocation_list(&authority, &[], SystemTime::now() + HOUR);
+    let newer = revocation_list(&authority, &[bad.serial()], SystemTime::now() + 2 * HOUR);
+    for lists in [older.clone() + &newer, newer + &older] {
+        fs::write(dir.path().join(files::REVOCATION_LISTS), lists).unwrap();
+        judge.reload().unwrap();
+        assert_eq!(
+            certificate_error(handshake(&bad_node, &judge)),
+            CertificateError::Revoked
+        );
+    }
+}
+
+#[test]
+fn an_authority_whose_time_has_run_out_vouches_for_nobody() {
+    let short = CaOptions {
+        starts_at: SystemTime::now() - 2 * HOUR,
+        valid_for: HOUR,
+    };
+    let gone = Authority::create(&short).unwrap();
+    let identity = Identity {
+        cluster: gone.cluster(),
+        site: "fra".into(),
+        node: "two".into(),
+    };
+    let outliving = crate::profile::Lifetime::new(short.starts_at, 6 * HOUR).unwrap();
+    let (params, _) = crate::profile::node_params(&identity, outliving).unwrap();
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let peer = params.signed_by(&key, &issuer(&gone)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let profile = Profile {
+        starts_at: short.starts_at,
+        valid_for: HOUR,
+        ..Profile::new("fra", "one")
+    };
+    gone.issue(&profile)
+        .unwrap()
+        .save(dir.path(), false)
+        .unwrap();
+    let judge = Mtls::load(dir.path()).unwrap();
+    let error = judge.recheck(&[peer.der().clone()]).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::PeerUntrusted(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+        ))
+    ));
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! data: a resumed session shows no certificate, so a node revoked since its last visit would come back in. A full handshake
 //! costs about a millisecond.
 //!
-//! A node dials an address from its seeds and learns from the certificate who answers, so [`DIAL_NAME`] is a placeholder, not
-//! sent and not checked; [`crate::trust`] says what is checked in its place.
+//! A node dials an address from its seeds and learns from the certificate who answers, so there is no name to dial:
+//! [`DIAL_NAME`] is a placeholder, neither sent nor checked. Checked in its place are chain, dates, purpose, revocation and
+//! the cluster in the URI, by the same judgement for both directions (the `trust` module).
 //!
 //! What this cannot promise: under TLS 1.3 the dialing side believes itself connected before the listening side has judged its
 //! certificate. Only an answer at the application's level proves that one was let in.

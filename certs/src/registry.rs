@@ -35,20 +35,41 @@ pub struct Register {
 impl Register {
     /// Opens the register in an authority's directory; there need not be one yet.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let lock = File::open(dir).map_err(|source| files::read_error(dir, source))?;
-        lock.lock()
-            .map_err(|source| files::read_error(dir, source))?;
+        let mut register = Self::lock(dir)?;
         let path = dir.join(REGISTER);
         let bytes = files::read_optional(&path, Secrecy::Public)?.unwrap_or_default();
         // Bytes that are no UTF-8 become characters that are in no name, so the line is reported like any other bad one.
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let sites = parse(&path, &text)?;
+        register.text = String::from_utf8_lossy(&bytes).into_owned();
+        register.sites = parse(&path, &register.text)?;
+        Ok(register)
+    }
+
+    /// An empty register of a directory that nobody else has open.
+    fn lock(dir: &Path) -> Result<Self, Error> {
+        let lock = File::open(dir).map_err(|source| files::read_error(dir, source))?;
+        lock.lock()
+            .map_err(|source| files::read_error(dir, source))?;
         Ok(Self {
             dir: dir.to_owned(),
             _lock: lock,
-            text,
-            sites,
+            text: String::new(),
+            sites: BTreeMap::new(),
         })
+    }
+
+    /// Begins the register of a new authority, in place of any that is there.
+    ///
+    /// What a predecessor of the same cluster issued is taken over: its names are in use, and its certificates may still have
+    /// to be revoked. It may live in the same directory, so its register is closed before this one is opened.
+    pub fn begin(dir: &Path, predecessor: Option<&Path>) -> Result<Self, Error> {
+        let inherited = match predecessor {
+            Some(old) => Self::open(old)?.text,
+            None => String::new(),
+        };
+        let mut register = Self::lock(dir)?;
+        register.sites = parse(&dir.join(REGISTER), &inherited)?;
+        register.append(&inherited)?;
+        Ok(register)
     }
 
     /// Whether `profile` asks for a name that another site has.
@@ -79,17 +100,6 @@ impl Register {
         self.append(&line)?;
         self.sites
             .insert(identity.node.clone(), identity.site.clone());
-        Ok(())
-    }
-
-    /// Takes over what a predecessor issued: its names are in use, and its certificates may still have to be revoked.
-    pub fn inherit(&mut self, predecessor: &Self) -> Result<(), Error> {
-        self.append(&predecessor.text)?;
-        for (node, site) in &predecessor.sites {
-            self.sites
-                .entry(node.clone())
-                .or_insert_with(|| site.clone());
-        }
         Ok(())
     }
 
@@ -214,18 +224,28 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_knows_the_names_its_predecessor_gave() {
+    fn a_successor_knows_the_names_its_predecessor_gave_even_in_the_same_directory() {
         let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let authority = Authority::create(&CaOptions::default()).unwrap();
         enter(old.path(), &authority, "fra", "edge-1");
-        let predecessor = Register::open(old.path()).unwrap();
-        Register::open(new.path())
-            .unwrap()
-            .inherit(&predecessor)
-            .unwrap();
-        Register::open(new.path())
+        for dir in [new.path(), old.path()] {
+            drop(Register::begin(dir, Some(old.path())).unwrap());
+            Register::open(dir)
+                .unwrap()
+                .check(&Profile::new("ams", "edge-1"))
+                .unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_new_cluster_in_an_old_directory_begins_with_every_name_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::create(&CaOptions::default()).unwrap();
+        enter(dir.path(), &authority, "fra", "edge-1");
+        drop(Register::begin(dir.path(), None).unwrap());
+        Register::open(dir.path())
             .unwrap()
             .check(&Profile::new("ams", "edge-1"))
-            .unwrap_err();
+            .unwrap();
     }
 }

@@ -3,9 +3,9 @@
 //! An authority lives in a directory (`ca.pem`, `ca.key`, `place.key`) that no running agent needs. It signs leaves and
 //! nothing else; leaves carry the cluster id, so two clusters never mistake each other's nodes.
 //!
-//! Replacing an authority: [`Authority::successor`] makes the next one for the same cluster, and its `ca.pem` holds both
-//! certificates. Give that `ca.pem` to every node first, then issue leaves from the new authority, then drop the old
-//! certificate. At no moment does a node meet a certificate it does not trust.
+//! Replacing an authority: [`Authority::successor`] makes the next one for the same cluster, and its `ca.pem` holds
+//! both certificates. Give that `ca.pem` to every node first, then issue leaves from the new authority, then drop the
+//! old certificate. At no moment does a node meet a certificate it does not trust.
 
 use std::fmt;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! A node's bundle: what it needs to speak in the mesh, as issued and as read back.
 //!
-//! `ca.pem`, `node.pem`, `node.key`, `place.key`, and `crl.pem` where certificates were revoked. Loading checks everything
-//! that does not depend on the hour: an agent whose certificate has expired still starts and serves its local clients, and is
-//! refused by its peers until the files are renewed. [`crate::verify`] is the strict reading.
+//! `ca.pem`, `node.pem`, `node.key`, `place.key`, and `crl.pem` where certificates were revoked. Loading checks
+//! everything that does not depend on the hour: an agent whose certificate has expired still starts and serves its
+//! local clients, and is refused by its peers until the files are renewed. [`crate::verify`] is the strict reading.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,8 +34,8 @@ pub struct Bundle {
 impl Bundle {
     /// Writes the bundle into `dir`; nothing is overwritten without `force`.
     ///
-    /// The key comes before its certificate: an agent that reloads in between meets a mismatch, says so, and goes on with
-    /// what it has until it is asked again.
+    /// The key comes before its certificate: an agent that reloads in between meets a mismatch, says so, and goes on
+    /// with what it has until it is asked again.
     pub fn save(&self, dir: &Path, force: bool) -> Result<(), Error> {
         let contents = [
             Content { name: files::PLACE_KEY, secrecy: Secrecy::Secret, bytes: self.place_key.as_bytes() },
@@ -48,12 +48,7 @@ impl Bundle {
 
     /// Whether a bundle could be saved in `dir` without overwriting anything; for asking before one is issued.
     pub fn check_free(dir: &Path) -> Result<(), Error> {
-        let names = [
-            files::PLACE_KEY,
-            files::CA_CERTIFICATES,
-            files::NODE_KEY,
-            files::NODE_CERTIFICATE,
-        ];
+        let names = [files::PLACE_KEY, files::CA_CERTIFICATES, files::NODE_KEY, files::NODE_CERTIFICATE];
         files::check_free(dir, names)
     }
 
@@ -112,8 +107,8 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Whether our own authorities vouch for our own certificate, at the moment of its life nearest to now and whatever was
-    /// revoked since: files that do not belong together are an error, a lapse of time is not.
+    /// Whether our own authorities vouch for our own certificate, at the moment of its life nearest to now and
+    /// whatever was revoked since: files that do not belong together are an error, a lapse of time is not.
     fn check_chain(&self, path: PathBuf) -> Result<(), Error> {
         let latest = self.not_after.max(self.not_before);
         let moment = SystemTime::now().clamp(self.not_before, latest);

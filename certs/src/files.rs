@@ -1,13 +1,13 @@
 //! Files of a bundle and of an authority: how they are named, written and read.
 //!
-//! Written: into a temporary file beside the target, synced, then put in place in one step, then the directory is synced. A
-//! reader, a crash or a full disk therefore meets the old file or the new one, never a half. Without `force` the step is a
-//! hard link, which fails if the name is taken, so two writers cannot both win. A set of files is checked as a whole before
-//! the first is touched, but it is not replaced as a whole: a reader between two of the steps may see a key beside the other
-//! key's certificate, and is told so by the loader.
+//! Written: into a temporary file beside the target, synced, then put in place in one step, then the directory is
+//! synced. A reader, a crash or a full disk therefore meets the old file or the new one, never a half. Without
+//! `force` the step is a hard link, which fails if the name is taken, so two writers cannot both win. A set of files
+//! is checked as a whole before the first is touched, but it is not replaced as a whole: a reader between two of the
+//! steps may see a key beside the other key's certificate, and is told so by the loader.
 //!
-//! Read: never more than a fixed number of bytes, and a secret only if its mode keeps others out. The group may read, because
-//! that is how systemd hands credentials to a service.
+//! Read: never more than a fixed number of bytes, and a secret only if its mode keeps others out. The group may read,
+//! because that is how systemd hands credentials to a service.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -54,8 +54,8 @@ pub(crate) struct Content<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// Writes a set of files into `dir`, making it (for the owner alone) if need be. Without `force` nothing is written if any of
-/// them exists.
+/// Writes a set of files into `dir`, making it (for the owner alone) if need be. Without `force` nothing is written
+/// if any of them exists.
 pub(crate) fn write_set(dir: &Path, contents: &[Content<'_>], force: bool) -> Result<(), Error> {
     if !force {
         check_free(dir, contents.iter().map(|content| content.name))?;
@@ -65,10 +65,7 @@ pub(crate) fn write_set(dir: &Path, contents: &[Content<'_>], force: bool) -> Re
 }
 
 /// Whether none of `names` exists in `dir`.
-pub(crate) fn check_free<'a>(
-    dir: &Path,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Result<(), Error> {
+pub(crate) fn check_free<'a>(dir: &Path, names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     for name in names {
         let path = dir.join(name);
         match fs::symlink_metadata(&path) {

@@ -1,13 +1,15 @@
 //! Who a certificate speaks for: cluster, site and node, read from one URI in the leaf.
 //!
-//! The URI `everett://<cluster, 32 hex>/<site>/<node>` in the subject alternative names is the only source of an identity.
-//! The common name is decoration, and the DNS name exists only because rustls' name check knows no URIs; both are derived from
-//! the same three values when a certificate is issued, and neither is ever read back.
+//! The URI `everett://<cluster, 32 hex>/<site>/<node>` in the subject alternative names is the only source of an
+//! identity. The common name is decoration, and the DNS name exists only because rustls' name check knows no URIs;
+//! both are derived from the same three values when a certificate is issued, and neither is ever read back.
 //!
-//! Site and node are DNS labels as well as path segments, so a hyphen may not be their first or last character. Two URIs of
-//! the scheme in one certificate are refused: who speaks must not depend on which one a reader happens to take.
+//! Site and node are DNS labels as well as path segments, so a hyphen may not be their first or last character. Two
+//! URIs of the scheme in one certificate are refused: who speaks must not depend on which one a reader happens to
+//! take.
 //!
-//! This file reads what a certificate claims. Whether the claim is signed by somebody we trust is [`crate::mtls`]'s to say.
+//! This file reads what a certificate claims. Whether the claim is signed by somebody we trust is [`crate::mtls`]'s
+//! to say.
 
 use std::fmt;
 

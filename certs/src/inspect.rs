@@ -1,8 +1,8 @@
 //! Looking at certificates: what stands in them, and whether a bundle would work right now.
 //!
-//! [`inspect`] shows any certificate file and judges nothing. [`verify`] is the strict reading of a directory: everything a
-//! start would check, and besides that today's date and the revocations, as a peer would. It returns facts; printing them is
-//! the command line's.
+//! [`inspect`] shows any certificate file and judges nothing. [`verify`] is the strict reading of a directory:
+//! everything a start would check, and besides that today's date and the revocations, as a peer would. It returns
+//! facts; printing them is the command line's.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

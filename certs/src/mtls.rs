@@ -1,15 +1,15 @@
 //! Mutual TLS for the mesh: the two rustls configurations of an endpoint, and what stands behind them.
 //!
-//! TLS 1.3 only (RFC 8446), one crypto provider, ALPN `everett/1`, both sides verified. No tickets, no resumption, no early
-//! data: a resumed session shows no certificate, so a node revoked since its last visit would come back in. A full handshake
-//! costs about a millisecond.
+//! TLS 1.3 only (RFC 8446), one crypto provider, ALPN `everett/1`, both sides verified. No tickets, no resumption, no
+//! early data: a resumed session shows no certificate, so a node revoked since its last visit would come back in. A
+//! full handshake costs about a millisecond.
 //!
 //! A node dials an address from its seeds and learns from the certificate who answers, so there is no name to dial:
-//! [`DIAL_NAME`] is a placeholder, neither sent nor checked. Checked in its place are chain, dates, purpose, revocation and
-//! the cluster in the URI, by the same judgement for both directions (the `trust` module).
+//! [`DIAL_NAME`] is a placeholder, neither sent nor checked. Checked in its place are chain, dates, purpose,
+//! revocation and the cluster in the URI, by the same judgement for both directions (the `trust` module).
 //!
-//! What this cannot promise: under TLS 1.3 the dialing side believes itself connected before the listening side has judged its
-//! certificate. Only an answer at the application's level proves that one was let in.
+//! What this cannot promise: under TLS 1.3 the dialing side believes itself connected before the listening side has
+//! judged its certificate. Only an answer at the application's level proves that one was let in.
 //!
 //! Identity and place key are fixed for the life of a process; key, authorities and revocations follow the files at
 //! [`Mtls::reload`]. A reload that fails changes nothing.
@@ -56,8 +56,8 @@ pub struct Mtls {
 }
 
 impl Mtls {
-    /// Reads the bundle in `dir`. An expired certificate is loaded (and warned about): peers will refuse it, local clients
-    /// need not notice.
+    /// Reads the bundle in `dir`. An expired certificate is loaded (and warned about): peers will refuse it, local
+    /// clients need not notice.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let Loaded { identity, place_key, certified, not_after, trust, .. } = Loaded::read(dir)?;
         if not_after <= SystemTime::now() {
@@ -76,8 +76,8 @@ impl Mtls {
         })
     }
 
-    /// Reads the bundle again; handshakes from now on show and trust what it holds. Links that stand are for their owner to
-    /// [`recheck`](Self::recheck).
+    /// Reads the bundle again; handshakes from now on show and trust what it holds. Links that stand are for their
+    /// owner to [`recheck`](Self::recheck).
     ///
     /// On error, and if the files name another node or hold another place key, everything stays as it was.
     pub fn reload(&self) -> Result<(), Error> {
@@ -128,7 +128,8 @@ impl Mtls {
         Ok(identity)
     }
 
-    /// Whether the peer of an established link would still be let in: not expired since, not revoked, its authority still ours.
+    /// Whether the peer of an established link would still be let in: not expired since, not revoked, its authority
+    /// still ours.
     pub fn recheck(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
         if chain.is_empty() {
             return Err(Error::PeerAnonymous);

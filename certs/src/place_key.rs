@@ -1,8 +1,8 @@
 //! The cluster's 32-byte secret for `place`, tree hashes and digests.
 //!
-//! It is drawn once, with the cluster's first authority, is the same on every node, and never rotates: every stored row is
-//! ordered by it. It stands apart from certificates because it outlives them all. It never appears in a log or an error; what
-//! may be shown, stored and compared over the wire is its fingerprint.
+//! It is drawn once, with the cluster's first authority, is the same on every node, and never rotates: every stored
+//! row is ordered by it. It stands apart from certificates because it outlives them all. It never appears in a log or
+//! an error; what may be shown, stored and compared over the wire is its fingerprint.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! What certificates are asked for, and what they look like: names, purposes, lifetimes.
 //!
-//! Every choice about the content of a certificate is made here, once: Ed25519 keys (signatures of one length), serial
-//! numbers of 16 bytes that never shrink in DER, a leaf good for both ends of a link, an authority that may sign leaves and
-//! lists of revoked ones but no further authority. No file and no signature is made here.
+//! Every choice about the content of a certificate is made here, once: Ed25519 keys (signatures of one length),
+//! serial numbers of 16 bytes that never shrink in DER, a leaf good for both ends of a link, an authority that may
+//! sign leaves and lists of revoked ones but no further authority. No file and no signature is made here.
 
 use std::time::{Duration, SystemTime};
 
@@ -162,8 +162,8 @@ fn ia5(text: String) -> Result<Ia5String, Error> {
 /// The number that names a certificate to its issuer.
 pub(crate) type Serial = [u8; 16];
 
-/// Random, positive, and always 16 bytes in DER: a leading zero bit would cost or save a byte, and handshakes of varying
-/// length make simulated runs differ.
+/// Random, positive, and always 16 bytes in DER: a leading zero bit would cost or save a byte, and handshakes of
+/// varying length make simulated runs differ.
 fn draw_serial() -> Result<Serial, Error> {
     let mut serial = [0; 16];
     fill_random(&mut serial)?;

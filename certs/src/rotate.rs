@@ -1,9 +1,9 @@
 //! Key and trust that change under running endpoints.
 //!
-//! rustls asks for our certificate and judges the peer's at every handshake. Both questions are answered here from an atomic
-//! pointer, so replacing what it points to changes the next handshake: no endpoint restarts, no link drops. A handshake under
-//! way finishes with what it had. Links that stand keep their peer's old certificate; whoever owns them asks
-//! [`crate::Mtls::recheck`] after a change.
+//! rustls asks for our certificate and judges the peer's at every handshake. Both questions are answered here from an
+//! atomic pointer, so replacing what it points to changes the next handshake: no endpoint restarts, no link drops. A
+//! handshake under way finishes with what it had. Links that stand keep their peer's old certificate; whoever owns
+//! them asks [`crate::Mtls::recheck`] after a change.
 //!
 //! Resumed sessions would bypass both questions, which is why [`crate::mtls`] turns resumption off.
 

@@ -1,14 +1,15 @@
 //! Whom we let in: one judgement for both directions of a link.
 //!
 //! A node dials by address and does not know whom it will find, so there is no name to check against. What is checked
-//! instead: the chain leads to an authority in `ca.pem` whose own time has not run out (RFC 5280 leaves that of a trust
-//! anchor open, and webpki does not look); the leaf is within its time; it may act as client *and* as server; no list in
-//! `crl.pem` revokes it; its URI names a node, and of our cluster. rustls' server check insists on a DNS name, so it is
-//! given the one that the URI implies: a certificate whose two names disagree is refused too.
+//! instead: the chain leads to an authority in `ca.pem` whose own time has not run out (RFC 5280 leaves that of a
+//! trust anchor open, and webpki does not look); the leaf is within its time; it may act as client *and* as server;
+//! no list in `crl.pem` revokes it; its URI names a node, and of our cluster. rustls' server check insists on a DNS
+//! name, so it is given the one that the URI implies: a certificate whose two names disagree is refused too.
 //!
-//! Every authority judges apart, with the newest list it has signed. A leaf of an authority that has no list is judged
-//! without one. That is safe because a list of none of our authorities is refused when it is read, and a list past its next
-//! update refuses every leaf of its authority, so a list can be neither misplaced nor withheld unnoticed.
+//! Every authority judges apart, with the newest list it has signed. A leaf of an authority that has no list is
+//! judged without one. That is safe because a list of none of our authorities is refused when it is read, and a list
+//! past its next update refuses every leaf of its authority, so a list can be neither misplaced nor withheld
+//! unnoticed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -56,8 +57,9 @@ pub(crate) enum Refusal {
     Cluster(Identity),
 }
 
-/// In TLS terms. The peer is sent an alert made from this and, by QUIC, the text of it, so nothing of ours may stand in it.
-/// Another cluster has an alert of its own (`access_denied`), by which both sides can tell it from a wrong authority.
+/// In TLS terms. The peer is sent an alert made from this and, by QUIC, the text of it, so nothing of ours may stand
+/// in it. Another cluster has an alert of its own (`access_denied`), by which both sides can tell it from a wrong
+/// authority.
 impl From<Refusal> for rustls::Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -73,9 +75,7 @@ impl From<Refusal> for Error {
         match refusal {
             Refusal::Chain(error) => Self::PeerUntrusted(error),
             Refusal::Identity(error) => Self::PeerIdentity(error),
-            Refusal::Cluster(found) => Self::PeerCluster {
-                found: Box::new(found),
-            },
+            Refusal::Cluster(found) => Self::PeerCluster { found: Box::new(found) },
         }
     }
 }
@@ -85,22 +85,15 @@ impl Trust {
     pub(crate) fn read(dir: &Path, cluster: [u8; 16]) -> Result<Self, Error> {
         let ca_path = dir.join(files::CA_CERTIFICATES);
         let text = files::read(&ca_path, Secrecy::Public)?;
-        let ders: Vec<CertificateDer<'static>> =
-            files::sections(&ca_path, &text, Item::Certificate)?;
-        let authorities = ders
-            .iter()
-            .map(|der| Authority::read(&ca_path, der))
-            .collect::<Result<Vec<_>, _>>()?;
+        let ders: Vec<CertificateDer<'static>> = files::sections(&ca_path, &text, Item::Certificate)?;
+        let authorities = ders.iter().map(|der| Authority::read(&ca_path, der)).collect::<Result<Vec<_>, _>>()?;
         let crl_path = dir.join(files::REVOCATION_LISTS);
         let lists = match files::read_optional(&crl_path, Secrecy::Public)? {
             Some(text) => files::sections(&crl_path, &text, Item::RevocationList)?,
             None => Vec::new(),
         };
         let lists = lists_in_force(&crl_path, lists, &authorities)?;
-        let unusable = |source| Error::Unusable {
-            path: crl_path.clone(),
-            source,
-        };
+        let unusable = |source| Error::Unusable { path: crl_path.clone(), source };
         let anchors = authorities
             .into_iter()
             .zip(lists)
@@ -118,25 +111,15 @@ impl Trust {
             .map(|anchor| Anchor::build(anchor.not_after, Arc::clone(&anchor.root), None))
             .collect::<Result<_, _>>()
             .map_err(Refusal::Chain)?;
-        Ok(Self {
-            cluster: self.cluster,
-            anchors,
-        })
+        Ok(Self { cluster: self.cluster, anchors })
     }
 
     /// Judges a chain, leaf first, as it stands at `moment`.
-    pub(crate) fn judge(
-        &self,
-        chain: &[CertificateDer<'_>],
-        moment: SystemTime,
-    ) -> Result<Identity, Refusal> {
-        let (leaf, intermediates) = chain
-            .split_first()
-            .ok_or(Refusal::Chain(rustls::Error::NoCertificatesPresented))?;
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>], moment: SystemTime) -> Result<Identity, Refusal> {
+        let (leaf, intermediates) =
+            chain.split_first().ok_or(Refusal::Chain(rustls::Error::NoCertificatesPresented))?;
         // A moment before the epoch is before every certificate, as the epoch is.
-        let since_epoch = moment
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.judge_split(leaf, intermediates, UnixTime::since_unix_epoch(since_epoch))
     }
 
@@ -149,18 +132,12 @@ impl Trust {
     ) -> Result<Identity, Refusal> {
         let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
         let mut refusal = Refusal::Chain(CertificateError::UnknownIssuer.into());
-        for anchor in self
-            .anchors
-            .iter()
-            .filter(|anchor| moment <= anchor.not_after)
-        {
+        for anchor in self.anchors.iter().filter(|anchor| moment <= anchor.not_after) {
             match anchor.judge(leaf, intermediates, now) {
                 Ok(identity) if identity.cluster == self.cluster => return Ok(identity),
                 Ok(identity) => return Err(Refusal::Cluster(identity)),
                 // Says only that another authority signed it; who did has the better reason.
-                Err(Refusal::Chain(rustls::Error::InvalidCertificate(
-                    CertificateError::UnknownIssuer,
-                ))) => {}
+                Err(Refusal::Chain(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) => {}
                 Err(better) => refusal = better,
             }
         }
@@ -186,12 +163,7 @@ impl Anchor {
             .enforce_revocation_expiration()
             .build()
             .map_err(builder_error)?;
-        Ok(Self {
-            not_after,
-            root,
-            as_client,
-            as_server,
-        })
+        Ok(Self { not_after, root, as_client, as_server })
     }
 
     /// The chain comes first: nothing an unknown authority signed is parsed for names.
@@ -201,14 +173,10 @@ impl Anchor {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Identity, Refusal> {
-        self.as_client
-            .verify_client_cert(leaf, intermediates, now)
-            .map_err(Refusal::Chain)?;
+        self.as_client.verify_client_cert(leaf, intermediates, now).map_err(Refusal::Chain)?;
         let identity = Identity::from_leaf(leaf).map_err(Refusal::Identity)?;
         let name = identity.server_name().map_err(Refusal::Identity)?;
-        self.as_server
-            .verify_server_cert(leaf, intermediates, &name, &[], now)
-            .map_err(Refusal::Chain)?;
+        self.as_server.verify_server_cert(leaf, intermediates, &name, &[], now).map_err(Refusal::Chain)?;
         Ok(identity)
     }
 }
@@ -222,27 +190,15 @@ struct Authority<'a> {
 
 impl<'a> Authority<'a> {
     fn read(path: &Path, der: &'a CertificateDer<'static>) -> Result<Self, Error> {
-        let malformed = || Error::Malformed {
-            path: path.to_owned(),
-            what: Item::Certificate,
-        };
+        let malformed = || Error::Malformed { path: path.to_owned(), what: Item::Certificate };
         let parsed = x509::parse(der).ok_or_else(malformed)?;
         if !parsed.is_ca() {
-            return Err(Error::NotAuthority {
-                path: path.to_owned(),
-            });
+            return Err(Error::NotAuthority { path: path.to_owned() });
         }
         let (_, not_after) = x509::validity(&parsed).ok_or_else(malformed)?;
         let mut root = RootCertStore::empty();
-        root.add(der.clone()).map_err(|source| Error::Unusable {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            parsed,
-            not_after,
-            root: Arc::new(root),
-        })
+        root.add(der.clone()).map_err(|source| Error::Unusable { path: path.to_owned(), source })?;
+        Ok(Self { parsed, not_after, root: Arc::new(root) })
     }
 
     fn signed(&self, list: &CertificateRevocationList<'_>) -> bool {
@@ -251,38 +207,29 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// For each authority the newest list it has signed. A list that none of them has signed is an error: passed over in silence,
-/// it would revoke nothing.
+/// For each authority the newest list it has signed. A list that none of them has signed is an error: passed over in
+/// silence, it would revoke nothing.
 fn lists_in_force(
     path: &Path,
     lists: Vec<CertificateRevocationListDer<'static>>,
     authorities: &[Authority<'_>],
 ) -> Result<Vec<Option<CertificateRevocationListDer<'static>>>, Error> {
-    let mut in_force: Vec<Option<(i64, CertificateRevocationListDer<'static>)>> =
-        vec![None; authorities.len()];
+    let mut in_force: Vec<Option<(i64, CertificateRevocationListDer<'static>)>> = vec![None; authorities.len()];
     for list in lists {
         let Ok(([], parsed)) = CertificateRevocationList::from_der(&list) else {
-            return Err(Error::Malformed {
-                path: path.to_owned(),
-                what: Item::RevocationList,
-            });
+            return Err(Error::Malformed { path: path.to_owned(), what: Item::RevocationList });
         };
         let signer = authorities
             .iter()
             .position(|authority| authority.signed(&parsed))
-            .ok_or_else(|| Error::ForeignRevocationList {
-                path: path.to_owned(),
-            })?;
+            .ok_or_else(|| Error::ForeignRevocationList { path: path.to_owned() })?;
         let made = parsed.last_update().timestamp();
         let slot = &mut in_force[signer];
         if slot.as_ref().is_none_or(|(newest, _)| *newest <= made) {
             *slot = Some((made, list.clone()));
         }
     }
-    Ok(in_force
-        .into_iter()
-        .map(|slot| slot.map(|(_, list)| list))
-        .collect())
+    Ok(in_force.into_iter().map(|slot| slot.map(|(_, list)| list)).collect())
 }
 
 fn builder_error(error: VerifierBuilderError) -> rustls::Error {

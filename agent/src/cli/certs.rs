@@ -1,8 +1,8 @@
 //! `everett certs`: make an authority, issue bundles, look at certificates, check a directory.
 //!
-//! The work is in everett-certs; here are the arguments, the order of steps and the words. What was asked for goes to stdout,
-//! as text or JSON; warnings, errors and their hints go to stderr. A certificate or file that is not in order ends with exit
-//! code 3, a call that makes no sense with 2.
+//! The work is in everett-certs; here are the arguments, the order of steps and the words. What was asked for goes to
+//! stdout, as text or JSON; warnings, errors and their hints go to stderr. A certificate or file that is not in order
+//! ends with exit code 3, a call that makes no sense with 2.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -136,20 +136,13 @@ struct Said {
 impl Said {
     fn print(&self) -> ExitCode {
         print_to(&mut io::stderr().lock(), &self.warnings);
-        if print_to(&mut io::stdout().lock(), &self.out) {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if print_to(&mut io::stdout().lock(), &self.out) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
 /// Whether the reader took it all; one that went away is no reason to panic.
 fn print_to(stream: &mut impl io::Write, text: &str) -> bool {
-    stream
-        .write_all(text.as_bytes())
-        .and_then(|()| stream.flush())
-        .is_ok()
+    stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_ok()
 }
 
 fn init(args: &InitArgs) -> Result<Said, Error> {
@@ -164,22 +157,13 @@ fn init(args: &InitArgs) -> Result<Said, Error> {
         ("cluster", hex(&authority.cluster())),
         ("authority", args.dir.display().to_string()),
         ("expires", date(authority.expires_at())),
-        (
-            "place_fingerprint",
-            hex(&authority.place_key().fingerprint()),
-        ),
+        ("place_fingerprint", hex(&authority.place_key().fingerprint())),
     ];
-    Ok(Said {
-        out: facts_out(&facts, args.json),
-        ..Said::default()
-    })
+    Ok(Said { out: facts_out(&facts, args.json), ..Said::default() })
 }
 
 fn issue(args: &IssueArgs) -> Result<Said, Error> {
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(&args.node));
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(&args.node));
     let profile = Profile::new(&args.site, &args.node).valid_for(days(args.days));
     let authority = Authority::load(&args.dir)?;
     let mut register = Register::open(&args.dir)?;
@@ -196,10 +180,7 @@ fn issue(args: &IssueArgs) -> Result<Said, Error> {
         ("expires", date(bundle.expires_at())),
         ("serial", hex(bundle.serial())),
     ];
-    Ok(Said {
-        out: facts_out(&facts, args.json),
-        ..Said::default()
-    })
+    Ok(Said { out: facts_out(&facts, args.json), ..Said::default() })
 }
 
 fn show(args: &LookArgs) -> Result<Said, Error> {
@@ -209,20 +190,14 @@ fn show(args: &LookArgs) -> Result<Said, Error> {
     } else {
         shown.iter().map(shown_text).collect::<Vec<_>>().join("\n")
     };
-    Ok(Said {
-        out,
-        ..Said::default()
-    })
+    Ok(Said { out, ..Said::default() })
 }
 
 fn verify(args: &LookArgs) -> Result<Said, Error> {
     let report = everett_certs::verify(args.place())?;
     let warnings: Vec<String> = report.warnings.iter().map(warning_text).collect();
     if args.json {
-        return Ok(Said {
-            out: json_line(&report_json(&report, &warnings)),
-            ..Said::default()
-        });
+        return Ok(Said { out: json_line(&report_json(&report, &warnings)), ..Said::default() });
     }
     let out = format!(
         "ok: {}: {}\nplace key: {}\n",
@@ -230,10 +205,7 @@ fn verify(args: &LookArgs) -> Result<Said, Error> {
         named_text(&report.named),
         hex(&report.place_fingerprint)
     );
-    Ok(Said {
-        out,
-        warnings: lines(warnings.iter().map(|text| format!("warning: {text}"))),
-    })
+    Ok(Said { out, warnings: lines(warnings.iter().map(|text| format!("warning: {text}"))) })
 }
 
 /// `error:` with its causes, then what can be done about it.
@@ -254,18 +226,9 @@ fn failure(error: &Error) -> String {
 
 fn facts_out(facts: &[(&str, String)], as_json: bool) -> String {
     if as_json {
-        return json_line(
-            &facts
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), json!(value)))
-                .collect(),
-        );
+        return json_line(&facts.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect());
     }
-    lines(
-        facts
-            .iter()
-            .map(|(key, value)| format!("{}: {value}", key.replace('_', " "))),
-    )
+    lines(facts.iter().map(|(key, value)| format!("{}: {value}", key.replace('_', " "))))
 }
 
 /// Each text on a line of its own.
@@ -339,11 +302,7 @@ fn warning_text(warning: &Warning) -> String {
             format!("{}: expires soon: {}", path.display(), date(*at))
         }
         Warning::AuthorityExpired { path, at } => {
-            format!(
-                "{}: holds an authority that has expired: {}",
-                path.display(),
-                date(*at)
-            )
+            format!("{}: holds an authority that has expired: {}", path.display(), date(*at))
         }
     }
 }

@@ -31,19 +31,13 @@ fn a_bundle_shows_its_node_first_and_then_the_authority_that_signed_it() {
     assert_eq!(shown[0].serial, hex(bundle.serial()));
     assert_eq!(shown[0].not_after, bundle.expires_at());
     assert_eq!(shown[0].subject, "OU=fra, CN=edge-1");
-    assert_eq!(
-        inspect(&dir.path().join(files::NODE_CERTIFICATE)).unwrap(),
-        shown[..1]
-    );
+    assert_eq!(inspect(&dir.path().join(files::NODE_CERTIFICATE)).unwrap(), shown[..1]);
 }
 
 #[test]
 fn looking_asks_for_no_key_and_judges_nothing() {
     let authority = authority();
-    let expired = Profile {
-        starts_at: SystemTime::UNIX_EPOCH + days(10_000),
-        ..Profile::new("fra", "edge-1")
-    };
+    let expired = Profile { starts_at: SystemTime::UNIX_EPOCH + days(10_000), ..Profile::new("fra", "edge-1") };
     let dir = saved(&authority.issue(&expired).unwrap());
     for key in [files::NODE_KEY, files::PLACE_KEY] {
         fs::remove_file(dir.path().join(key)).unwrap();
@@ -57,18 +51,8 @@ fn what_is_no_certificate_cannot_be_shown() {
     assert!(matches!(inspect(dir.path()), Err(Error::Read { .. })));
     let path = dir.path().join(files::NODE_CERTIFICATE);
     fs::write(&path, "hello").unwrap();
-    assert!(matches!(
-        inspect(dir.path()),
-        Err(Error::Missing {
-            wanted: Item::Certificate,
-            ..
-        })
-    ));
-    fs::write(
-        &path,
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    )
-    .unwrap();
+    assert!(matches!(inspect(dir.path()), Err(Error::Missing { wanted: Item::Certificate, .. })));
+    fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     assert!(matches!(inspect(dir.path()), Err(Error::Malformed { .. })));
     fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
     assert!(matches!(inspect(dir.path()), Err(Error::Pem { .. })));
@@ -80,10 +64,7 @@ fn a_fresh_bundle_and_a_fresh_authority_verify_without_warnings() {
     let bundle = authority.issue(&Profile::new("fra", "edge-1")).unwrap();
     let report = verify(saved(&bundle).path()).unwrap();
     assert_eq!(report.named, Named::Node(bundle.identity().clone()));
-    assert_eq!(
-        report.place_fingerprint,
-        authority.place_key().fingerprint()
-    );
+    assert_eq!(report.place_fingerprint, authority.place_key().fingerprint());
     assert_eq!(report.warnings, []);
 
     let dir = tempfile::tempdir().unwrap();
@@ -96,19 +77,13 @@ fn a_fresh_bundle_and_a_fresh_authority_verify_without_warnings() {
 #[test]
 fn an_expired_bundle_fails_and_says_what_to_do() {
     let authority = authority();
-    let profile = Profile {
-        starts_at: SystemTime::now() - days(2),
-        valid_for: days(1),
-        ..Profile::new("fra", "edge-1")
-    };
+    let profile =
+        Profile { starts_at: SystemTime::now() - days(2), valid_for: days(1), ..Profile::new("fra", "edge-1") };
     let error = verify(saved(&authority.issue(&profile).unwrap()).path()).unwrap_err();
     assert!(
         matches!(
             &error,
-            Error::Untrusted {
-                source: rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { .. }),
-                ..
-            }
+            Error::Untrusted { source: rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { .. }), .. }
         ),
         "{error}"
     );
@@ -118,22 +93,13 @@ fn an_expired_bundle_fails_and_says_what_to_do() {
 #[test]
 fn a_certificate_near_its_end_is_warned_about() {
     let authority = authority();
-    let profile = Profile {
-        starts_at: SystemTime::now() - days(80),
-        valid_for: days(90),
-        ..Profile::new("fra", "edge-1")
-    };
+    let profile =
+        Profile { starts_at: SystemTime::now() - days(80), valid_for: days(90), ..Profile::new("fra", "edge-1") };
     let bundle = authority.issue(&profile).unwrap();
     let dir = saved(&bundle);
     let path = dir.path().join(files::NODE_CERTIFICATE);
     let warnings = verify(dir.path()).unwrap().warnings;
-    assert_eq!(
-        warnings,
-        [Warning::ExpiresSoon {
-            path,
-            at: bundle.expires_at()
-        }]
-    );
+    assert_eq!(warnings, [Warning::ExpiresSoon { path, at: bundle.expires_at() }]);
 }
 
 #[test]

@@ -322,3 +322,27 @@ fn a_link_without_certificates_names_nobody() {
     assert!(matches!(one.peer_identity(&[]), Err(Error::PeerAnonymous)));
     assert!(matches!(one.recheck(&[]), Err(Error::PeerAnonymous)));
 }
+
+#[test]
+fn no_flipped_bit_and_no_cut_makes_a_certificate_that_is_let_in() {
+    let (_dir, one) = standing(&issue(&authority(), "one"));
+    let leaf = {
+        let Outcome::Linked { chain, .. } = handshake(&one, &one) else { panic!("refused") };
+        chain[0].to_vec()
+    };
+    one.recheck(&[CertificateDer::from(leaf.as_slice())]).unwrap();
+    for bit in 0..leaf.len() * 8 {
+        let mut flipped = leaf.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        // Reading whom it claims to name must survive it too, whatever it says.
+        drop(Identity::from_leaf(&CertificateDer::from(flipped.as_slice())));
+        assert!(one.recheck(&[CertificateDer::from(flipped)]).is_err(), "bit {bit}");
+    }
+    for length in 0..leaf.len() {
+        let cut = CertificateDer::from(&leaf[..length]);
+        assert_eq!(Identity::from_leaf(&cut), Err(IdentityError::Malformed));
+        assert!(one.recheck(&[cut]).is_err(), "{length} bytes");
+    }
+    let longer = CertificateDer::from([leaf.as_slice(), &[0]].concat());
+    assert!(one.recheck(&[longer]).is_err());
+}

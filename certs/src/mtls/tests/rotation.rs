@@ -127,47 +127,25 @@ fn the_newest_of_an_authoritys_lists_is_in_force_wherever_it_stands() {
     for lists in [older.clone() + &newer, newer + &older] {
         fs::write(dir.path().join(files::REVOCATION_LISTS), lists).unwrap();
         judge.reload().unwrap();
-        assert_eq!(
-            certificate_error(handshake(&bad_node, &judge)),
-            CertificateError::Revoked
-        );
+        assert_eq!(certificate_error(handshake(&bad_node, &judge)), CertificateError::Revoked);
     }
 }
 
 #[test]
 fn an_authority_whose_time_has_run_out_vouches_for_nobody() {
-    let short = CaOptions {
-        starts_at: SystemTime::now() - 2 * HOUR,
-        valid_for: HOUR,
-    };
+    let short = CaOptions { starts_at: SystemTime::now() - 2 * HOUR, valid_for: HOUR };
     let gone = Authority::create(&short).unwrap();
-    let identity = Identity {
-        cluster: gone.cluster(),
-        site: "fra".into(),
-        node: "two".into(),
-    };
+    let identity = Identity { cluster: gone.cluster(), site: "fra".into(), node: "two".into() };
     let outliving = crate::profile::Lifetime::new(short.starts_at, 6 * HOUR).unwrap();
     let (params, _) = crate::profile::node_params(&identity, outliving).unwrap();
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let peer = params.signed_by(&key, &issuer(&gone)).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let profile = Profile {
-        starts_at: short.starts_at,
-        valid_for: HOUR,
-        ..Profile::new("fra", "one")
-    };
-    gone.issue(&profile)
-        .unwrap()
-        .save(dir.path(), false)
-        .unwrap();
+    let profile = Profile { starts_at: short.starts_at, valid_for: HOUR, ..Profile::new("fra", "one") };
+    gone.issue(&profile).unwrap().save(dir.path(), false).unwrap();
     let judge = Mtls::load(dir.path()).unwrap();
     let error = judge.recheck(&[peer.der().clone()]).unwrap_err();
-    assert!(matches!(
-        error,
-        Error::PeerUntrusted(rustls::Error::InvalidCertificate(
-            CertificateError::UnknownIssuer
-        ))
-    ));
+    assert!(matches!(error, Error::PeerUntrusted(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))));
 }
 
 #[test]

@@ -4,11 +4,7 @@
 //! stdout, as text or JSON; warnings, errors and their hints go to stderr. A certificate or file that is not in order
 //! ends with exit code 3, a call that makes no sense with 2.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
@@ -18,83 +14,85 @@ use everett_certs::profile::{CA_DAYS, NODE_DAYS, days};
 use everett_certs::{Authority, Bundle, CaOptions, Error, Profile, Register, Report, Shown};
 use serde_json::{Value, json};
 
-/// Something was wrong with a certificate, a key, or the files they live in.
-const EXIT_CERTIFICATE: u8 = 3;
+use super::failure::Failure;
+use super::say;
+use crate::exit::Exit;
+
 /// The longest lifetime one may ask for, in days.
 const DAYS_MAX: i64 = 36_500;
 
-/// Make the cluster's authority and its nodes' certificates
+/// make the cluster's authority and its nodes' certificates
 #[derive(Debug, Args)]
-pub struct CertsArgs {
+pub(super) struct CertsArgs {
     #[command(subcommand)]
     action: Action,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a certificate authority: a new cluster, with its id and place key
+    /// make a certificate authority: a new cluster, with its id and place key
     Init(InitArgs),
-    /// Issue a node's bundle: its certificate, its key, and what it needs to trust others
+    /// issue a node's bundle: its certificate, its key, and what it needs to trust others
     Issue(IssueArgs),
-    /// Show the certificates in a file or a directory
+    /// show the certificates in a file or a directory
     Show(LookArgs),
-    /// Check a bundle or an authority: files, permissions, names, chain, dates, revocations
+    /// check a bundle or an authority: files, permissions, names, chain, dates, revocations
     Verify(LookArgs),
 }
 
 #[derive(Debug, Args)]
 struct InitArgs {
-    /// Where the authority is kept; no running agent needs it
+    /// where the authority is kept; no running agent needs it
     #[arg(long, value_name = "DIR", default_value = "ca")]
     dir: PathBuf,
-    /// How long the authority is valid
+    /// how long the authority is valid
     #[arg(long, default_value_t = CA_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
     days: u32,
-    /// Replace an authority in this directory for the same cluster; nodes trust both until the old one is dropped
+    /// replace an authority in this directory for the same cluster; nodes trust both until the old one is dropped
     #[arg(long, value_name = "OLD_DIR")]
     succeeds: Option<PathBuf>,
-    /// Overwrite an authority that is there: its cluster can issue no more certificates
+    /// overwrite an authority that is there: its cluster can issue no more certificates
     #[arg(long)]
     force: bool,
-    /// Print JSON
+    /// print JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 struct IssueArgs {
-    /// The node's name, unique in the cluster: a-z, 0-9 and inner hyphens
+    /// the node's name, unique in the cluster: a-z, 0-9 and inner hyphens
     #[arg(value_parser = name)]
     node: String,
-    /// The point of presence it stands in
+    /// the point of presence it stands in
     #[arg(long, value_parser = name)]
     site: String,
-    /// The authority's directory
+    /// the authority's directory
     #[arg(long, value_name = "DIR", default_value = "ca")]
     dir: PathBuf,
-    /// Where the bundle goes [default: ./NODE]
+    /// where the bundle goes [default: ./NODE]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How long the certificate is valid
+    /// how long the certificate is valid
     #[arg(long, default_value_t = NODE_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
     days: u32,
-    /// Renew a bundle in place, or move a node to another site
+    /// renew a bundle in place, or move a node to another site
     #[arg(long)]
     force: bool,
-    /// Print JSON
+    /// print JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 struct LookArgs {
-    /// A bundle or an authority's directory (for `show` also a PEM file)
+    /// a bundle or an authority's directory (for `show` also a PEM file)
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// The same, by name
+    /// the same, by name
     #[arg(long, value_name = "DIR", conflicts_with = "path")]
     dir: Option<PathBuf>,
-    /// Print JSON
+    /// print JSON
     #[arg(long)]
     json: bool,
 }
@@ -109,40 +107,48 @@ fn name(text: &str) -> Result<String, NameError> {
     check_name(text).map(|()| text.to_owned())
 }
 
-/// Runs one of the subcommands and says how it went.
-pub fn run(args: CertsArgs) -> ExitCode {
-    let done = match args.action {
-        Action::Init(args) => init(&args),
-        Action::Issue(args) => issue(&args),
-        Action::Show(args) => show(&args),
-        Action::Verify(args) => verify(&args),
-    };
-    match done {
-        Ok(said) => said.print(),
-        Err(error) => {
-            print_to(&mut io::stderr().lock(), &failure(&error));
-            ExitCode::from(EXIT_CERTIFICATE)
+/// Runs one of the subcommands and says what came of it.
+pub(super) fn run(args: &CertsArgs) -> Result<(), Failure> {
+    let said = args.answer()?;
+    for warning in &said.warnings {
+        say::talk(&format!("warning: {warning}"));
+    }
+    Ok(say::data(&said.data)?)
+}
+
+impl CertsArgs {
+    fn answer(&self) -> Result<Said, Error> {
+        match &self.action {
+            Action::Init(args) => init(args),
+            Action::Issue(args) => issue(args),
+            Action::Show(args) => show(args),
+            Action::Verify(args) => verify(args),
         }
     }
 }
 
-/// What there is to say after a success.
+/// What there is to say after a success: lines, the last without its end.
 #[derive(Debug, Default)]
 struct Said {
-    out: String,
-    warnings: String,
+    data: String,
+    warnings: Vec<String>,
 }
 
-impl Said {
-    fn print(&self) -> ExitCode {
-        print_to(&mut io::stderr().lock(), &self.warnings);
-        if print_to(&mut io::stdout().lock(), &self.out) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+impl From<String> for Said {
+    fn from(data: String) -> Self {
+        Self { data, warnings: Vec::new() }
     }
 }
 
-/// Whether the reader took it all; one that went away is no reason to panic.
-fn print_to(stream: &mut impl io::Write, text: &str) -> bool {
-    stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_ok()
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let hint = error.hint();
+        let failure = Self::new(Exit::Config, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
 }
 
 fn init(args: &InitArgs) -> Result<Said, Error> {
@@ -159,7 +165,7 @@ fn init(args: &InitArgs) -> Result<Said, Error> {
         ("expires", date(authority.expires_at())),
         ("place_fingerprint", hex(&authority.place_key().fingerprint())),
     ];
-    Ok(Said { out: facts_out(&facts, args.json), ..Said::default() })
+    Ok(facts_data(&facts, args.json).into())
 }
 
 fn issue(args: &IssueArgs) -> Result<Said, Error> {
@@ -180,64 +186,44 @@ fn issue(args: &IssueArgs) -> Result<Said, Error> {
         ("expires", date(bundle.expires_at())),
         ("serial", hex(bundle.serial())),
     ];
-    Ok(Said { out: facts_out(&facts, args.json), ..Said::default() })
+    Ok(facts_data(&facts, args.json).into())
 }
 
 fn show(args: &LookArgs) -> Result<Said, Error> {
     let shown = everett_certs::inspect(args.place())?;
-    let out = if args.json {
-        json_line(&shown.iter().map(shown_json).collect())
+    let data = if args.json {
+        json_data(&shown.iter().map(shown_json).collect())
     } else {
-        shown.iter().map(shown_text).collect::<Vec<_>>().join("\n")
+        shown.iter().map(shown_text).collect::<Vec<_>>().join("\n\n")
     };
-    Ok(Said { out, ..Said::default() })
+    Ok(data.into())
 }
 
 fn verify(args: &LookArgs) -> Result<Said, Error> {
     let report = everett_certs::verify(args.place())?;
     let warnings: Vec<String> = report.warnings.iter().map(warning_text).collect();
     if args.json {
-        return Ok(Said { out: json_line(&report_json(&report, &warnings)), ..Said::default() });
+        return Ok(json_data(&report_json(&report, &warnings)).into());
     }
-    let out = format!(
-        "ok: {}: {}\nplace key: {}\n",
+    let data = format!(
+        "ok: {}: {}\nplace key: {}",
         args.place().display(),
         named_text(&report.named),
         hex(&report.place_fingerprint)
     );
-    Ok(Said { out, warnings: lines(warnings.iter().map(|text| format!("warning: {text}"))) })
+    Ok(Said { data, warnings })
 }
 
-/// `error:` with its causes, then what can be done about it.
-fn failure(error: &Error) -> String {
-    let mut text = format!("error: {error}");
-    let mut cause = error.source();
-    while let Some(below) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {below}");
-        cause = below.source();
-    }
-    text.push('\n');
-    if let Some(hint) = error.hint() {
-        let _ = write!(text, "\nhint: {hint}\n");
-    }
-    text
-}
-
-fn facts_out(facts: &[(&str, String)], as_json: bool) -> String {
+fn facts_data(facts: &[(&str, String)], as_json: bool) -> String {
     if as_json {
-        return json_line(&facts.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect());
+        return json_data(&facts.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect());
     }
-    lines(facts.iter().map(|(key, value)| format!("{}: {value}", key.replace('_', " "))))
+    let lines: Vec<_> = facts.iter().map(|(key, value)| format!("{}: {value}", key.replace('_', " "))).collect();
+    lines.join("\n")
 }
 
-/// Each text on a line of its own.
-fn lines(texts: impl Iterator<Item = String>) -> String {
-    texts.fold(String::new(), |all, text| all + &text + "\n")
-}
-
-fn json_line(value: &Value) -> String {
-    format!("{value}\n")
+fn json_data(value: &Value) -> String {
+    format!("{value:#}")
 }
 
 fn shown_text(shown: &Shown) -> String {
@@ -251,8 +237,16 @@ fn shown_text(shown: &Shown) -> String {
         ("serial", shown.serial.clone()),
         ("sha256", shown.sha256.clone()),
     ];
-    let body = lines(facts.iter().map(|(key, value)| format!("  {key}: {value}")));
-    format!("{}:\n{body}", shown.path.display())
+    let body: Vec<_> = facts.iter().map(|(key, value)| format!("  {key}: {value}")).collect();
+    format!(
+        "{}:
+{}",
+        shown.path.display(),
+        body.join(
+            "
+"
+        )
+    )
 }
 
 fn named_text(named: &Named) -> String {

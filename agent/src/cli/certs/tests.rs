@@ -17,13 +17,14 @@ struct Line {
 /// What a command line says, or the error it ends with.
 fn call(words: &[&str]) -> Result<String, Error> {
     let line = Line::try_parse_from([&["everett"], words].concat()).unwrap();
-    match line.certs.action {
-        Action::Init(args) => init(&args),
-        Action::Issue(args) => issue(&args),
-        Action::Show(args) => show(&args),
-        Action::Verify(args) => verify(&args),
-    }
-    .map(|said| said.warnings + &said.out)
+    line.certs.answer().map(|said| said.warnings.concat() + &said.data + "\n")
+}
+
+/// How an error is told.
+fn told(error: Error) -> String {
+    let failure = Failure::from(error);
+    assert_eq!(failure.exit(), Exit::Config);
+    failure.words()
 }
 
 struct Place {
@@ -98,7 +99,8 @@ fn a_name_in_use_at_another_site_is_refused_without_force() {
     place.issue("edge-1", "fra", &[]).unwrap();
     fs::remove_dir_all(place.at("edge-1")).unwrap();
     let error = place.issue("edge-1", "ams", &[]).unwrap_err();
-    assert!(failure(&error).contains("fra already\n\nhint: "), "{}", failure(&error));
+    let told = told(error);
+    assert!(told.contains("fra already\n\nhint: "), "{told}");
     place.issue("edge-1", "ams", &["--force"]).unwrap();
 }
 
@@ -119,13 +121,17 @@ fn a_successor_issues_bundles_that_trust_both_authorities() {
 #[test]
 fn an_error_names_the_file_the_cause_and_the_way_out() {
     let place = Place::new();
-    let missing = failure(&call(&["verify", &place.at("nowhere")]).unwrap_err());
-    assert!(missing.starts_with("error: ") && missing.contains("nowhere/place.key: cannot be read: "), "{missing}");
+    let missing = told(call(&["verify", &place.at("nowhere")]).unwrap_err());
+    assert!(
+        missing.starts_with("error: ")
+            && missing.contains("nowhere/place.key: cannot be read\n  caused by: No such file"),
+        "{missing}"
+    );
     assert!(missing.contains("\n\nhint: "), "{missing}");
     place.init();
     place.issue("edge-1", "fra", &[]).unwrap();
     fs::set_permissions(place.at("edge-1/node.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    let exposed = failure(&call(&["verify", &place.at("edge-1")]).unwrap_err());
+    let exposed = told(call(&["verify", &place.at("edge-1")]).unwrap_err());
     assert!(exposed.contains("0644") && exposed.contains("hint: chmod 600"), "{exposed}");
 }
 

@@ -5,6 +5,7 @@
 
 mod agent;
 mod ask;
+mod certs;
 pub mod client;
 mod failure;
 mod members;
@@ -32,6 +33,8 @@ struct Cli {
 enum Verb {
     /// run an agent, or check its configuration
     Agent(agent::AgentArgs),
+    /// make the cluster's authority and its nodes' certificates, look at them, check them
+    Certs(certs::CertsArgs),
     /// show what an agent knows of itself and of its peers
     Status(SocketArgs),
     /// list the members of the mesh, this agent included
@@ -55,6 +58,7 @@ struct SocketArgs {
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Agent(args) => agent::run(&args),
+        Verb::Certs(args) => certs::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Members(args) => members::run(&args),
         Verb::Report(args) => report::run(&args),

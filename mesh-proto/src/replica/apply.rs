@@ -1,5 +1,7 @@
 //! Applying: the one path by which an op changes rows, whether it is our own, a peer's, or read back at a start.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Alarm, Effect, Group, Observed, Op, Output, Payload, Replica, Signal};
@@ -95,6 +97,7 @@ impl Replica {
         if self.is_ready(&group) {
             let space = group.space.clone();
             self.apply_remote(now, rows, &group, payload)?;
+            self.tell_visible(group.stamp, None);
             return self.open_gate(now, rows, &space);
         }
         self.gate.hold(now.mono, from, group, payload);
@@ -105,11 +108,17 @@ impl Replica {
     pub(super) fn open_gate<R: Rows>(&mut self, now: Now, rows: &mut R, space: &Space) -> Result<(), R::Error> {
         loop {
             let vector = self.spaces.get(space).map(|keyspace| &keyspace.vector);
-            let Some((group, payload)) = vector.and_then(|vector| self.gate.next_ready(space, vector)) else {
+            let ready = vector.and_then(|vector| self.gate.next_ready(space, vector));
+            let Some((group, payload, since)) = ready else {
                 return Ok(());
             };
             self.apply_remote(now, rows, &group, payload)?;
+            self.tell_visible(group.stamp, Some(now.mono.saturating_since(since)));
         }
+    }
+
+    fn tell_visible(&mut self, stamp: Stamp, waited: Option<Duration>) {
+        self.signals.push_back(Signal::Visible { stamp, waited });
     }
 
     fn is_ready(&mut self, group: &Group) -> bool {

@@ -25,6 +25,7 @@ struct Waiting {
     group: Group,
     payload: Bytes,
     from: NodeId,
+    since: Instant,
     pull_at: Instant,
 }
 
@@ -67,11 +68,12 @@ impl Gate {
             return;
         }
         self.level.bytes += weight;
-        self.waiting.insert(key, Waiting { group, payload, from, pull_at: now + PULL_AFTER });
+        self.waiting.insert(key, Waiting { group, payload, from, since: now, pull_at: now + PULL_AFTER });
     }
 
-    /// Takes out a group of `space` that a store with `vector` may apply now; groups covered meanwhile are let go.
-    pub(super) fn next_ready(&mut self, space: &Space, vector: &Vector) -> Option<(Group, Bytes)> {
+    /// Takes out a group of `space` that a store with `vector` may apply now, its payload, and since when it waited; groups
+    /// covered meanwhile are let go.
+    pub(super) fn next_ready(&mut self, space: &Space, vector: &Vector) -> Option<(Group, Bytes, Instant)> {
         let mut from = (space.clone(), ReplicaId([0; 16]), 0);
         loop {
             let (key, waiting) = self.waiting.range(&from..).next()?;
@@ -83,9 +85,9 @@ impl Gate {
             let ready = waiting.group.is_ready(vector);
             if covered || ready {
                 let key = key.clone();
-                let Waiting { group, payload, .. } = self.remove(&key)?;
+                let Waiting { group, payload, since, .. } = self.remove(&key)?;
                 if !covered {
-                    return Some((group, payload));
+                    return Some((group, payload, since));
                 }
                 continue;
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Adoption, Group};
+use crate::clock::Stamp;
 use crate::crdt::DeadlineMs;
 use crate::id::{Dot, NodeId, ReplicaId, Space};
 
@@ -125,6 +126,13 @@ pub enum Signal {
         to: NodeId,
         /// The namespace.
         space: Space,
+    },
+    /// A remote group has become visible.
+    Visible {
+        /// When it was written.
+        stamp: Stamp,
+        /// How long it waited here for what it depends on, if it had to.
+        waited: Option<Duration>,
     },
     /// A peer sent bytes that are no group: it broke the protocol.
     Broke {

@@ -57,4 +57,6 @@ pub enum OpsFrame {
         /// The namespace.
         space: Space,
     },
+    /// The sender's summary of all its namespaces, encoded.
+    Summary(Bytes),
 }

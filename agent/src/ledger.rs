@@ -9,6 +9,7 @@
 //! replies that wait for the disk (the connection is not read meanwhile), notices (their senders wait), commits not yet
 //! taken by the log (no client is served meanwhile). The loop never waits for another thread.
 
+pub mod exchange;
 mod inbox;
 mod link;
 mod links;

@@ -19,6 +19,7 @@ pub mod table;
 mod connection;
 mod introspection;
 mod keys;
+mod mesh;
 mod server;
 mod strings;
 

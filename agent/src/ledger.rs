@@ -185,6 +185,11 @@ impl Ledger {
 
     fn note(&mut self, slot: usize, event: &Event) {
         let Some(link) = self.links.get(slot) else { return };
+        if event.is_write_closed() && link.waiting.is_some() {
+            // Nobody is there to be answered, and perhaps nothing would ever end the waiting.
+            self.close(slot);
+            return;
+        }
         link.hung_up |= event.is_read_closed();
         if event.is_readable() || event.is_read_closed() {
             link.readable = true;
@@ -196,6 +201,7 @@ impl Ledger {
     }
 
     fn handle_timeouts(&mut self) -> Result<(), LedgerError> {
+        self.answer_waiters();
         let data = &mut self.host.data;
         if data.replica.poll_timeout().is_some_and(|deadline| deadline.at <= self.now.mono) {
             data.replica.handle_timeout(self.now, &mut data.rows)?;

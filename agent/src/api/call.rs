@@ -1,9 +1,10 @@
 //! One command in execution: its words, its reply, and the parts of the server it may touch.
 
 use bytes::Bytes;
+use everett_mesh_proto::id::Dot;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::{Edit, View};
-use everett_mesh_proto::time::Now;
+use everett_mesh_proto::time::{Instant, Now};
 
 use super::command::Command;
 use super::data::RowsFailed;
@@ -33,6 +34,19 @@ pub struct Call<'a> {
     pub reflects: Commit,
 }
 
+/// What `WAIT` waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wait {
+    /// The namespace's number.
+    pub space: u8,
+    /// The write that peers must hold durably.
+    pub dot: Dot,
+    /// How many of them.
+    pub copies: usize,
+    /// When it stops waiting; never if none.
+    pub until: Option<Instant>,
+}
+
 /// What a connection does after a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
@@ -40,6 +54,8 @@ pub enum Flow {
     Next,
     /// Ends once its replies are sent.
     Close,
+    /// Waits for peers; the loop replies with how many there are in the end.
+    Wait(Wait),
 }
 
 impl<'a> Call<'a> {

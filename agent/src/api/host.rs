@@ -1,5 +1,6 @@
 //! The server as commands see it: everything the ledger thread owns except sockets and buffers.
 
+use everett_mesh_proto::push::Push;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
@@ -17,6 +18,8 @@ pub struct Host {
     pub sessions: Sessions,
     /// The keys.
     pub data: Data,
+    /// What each peer has of them.
+    pub push: Push,
     /// Longest key that is taken.
     pub key_bytes_max: usize,
     /// Longest value that is taken.
@@ -35,11 +38,12 @@ pub struct Host {
 
 impl Host {
     /// A server of these keys to which nobody has connected yet.
-    pub fn new(data: Data, seed: u64) -> Self {
+    pub fn new(data: Data, push: Push, seed: u64) -> Self {
         Self {
             table: Table::new(),
             sessions: Sessions::default(),
             data,
+            push,
             key_bytes_max: 64 << 10,
             value_bytes_max: 512 << 20,
             settings: Vec::new(),

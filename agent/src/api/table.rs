@@ -4,7 +4,7 @@
 //! A command's place in that order is its number: latencies are recorded by it.
 
 use super::command::Command;
-use super::{connection, introspection, keys, server, strings};
+use super::{connection, introspection, keys, mesh, server, strings};
 
 /// The commands of this server, sorted by name.
 #[derive(Debug)]
@@ -24,8 +24,14 @@ impl Table {
 
     /// All families together.
     pub fn new() -> Self {
-        let families =
-            [connection::COMMANDS, introspection::COMMANDS, keys::COMMANDS, server::COMMANDS, strings::COMMANDS];
+        let families = [
+            connection::COMMANDS,
+            introspection::COMMANDS,
+            keys::COMMANDS,
+            mesh::COMMANDS,
+            server::COMMANDS,
+            strings::COMMANDS,
+        ];
         let mut commands: Vec<&Command> = families.into_iter().flatten().collect();
         commands.sort_unstable_by_key(|command| command.name);
         Self { commands }

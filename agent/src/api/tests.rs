@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use everett_mesh_proto::id::ReplicaId;
+use everett_mesh_proto::push::Push;
 use everett_mesh_proto::replica::{Config, Replica, Settled};
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::testing::now_at;
@@ -21,15 +22,24 @@ use super::resp::{Limits, RequestParser};
 
 const RECORDED: &str = include_str!("tests/redis-7.0.15.txt");
 
+/// The life that writes.
+pub(crate) const OWN: ReplicaId = ReplicaId([1; 16]);
+
 /// A server of no keys.
 pub(crate) fn host() -> Host {
     let config = Config {
-        id: ReplicaId::new(1, "a", 1),
+        id: OWN,
         placer: Placer::new(&[7; 32]),
         max_skew: Duration::from_millis(500),
         gate_bytes_max: 1 << 20,
     };
-    let mut host = Host::new(Data::new(Replica::resume(config, Settled::default()), AnyRows::in_memory()), 1);
+    let data = Data::new(Replica::resume(config, Settled::default()), AnyRows::in_memory());
+    Host::new(data, Push::default(), 1)
+}
+
+/// The same with one connection.
+fn host_of_one() -> Host {
+    let mut host = host();
     host.sessions.open(0, now_at(0).mono);
     host
 }
@@ -53,7 +63,7 @@ fn recorded() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 #[test]
 fn replies_are_those_of_redis() {
-    let mut host = host();
+    let mut host = host_of_one();
     let mut wrong = Vec::new();
     for (request, reply) in recorded() {
         let own = ask_at(&mut host, request, 5);

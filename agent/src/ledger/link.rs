@@ -7,7 +7,7 @@ use everett_mesh_proto::time::Instant;
 use mio::net::UnixStream;
 
 use super::output::{Output, Released};
-use super::wait::Wait;
+use crate::api::call::Wait;
 use crate::api::resp::RequestParser;
 
 /// A connection as the loop keeps it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use everett_mesh_proto::log::Durable;
+use everett_mesh_proto::push;
 use everett_mesh_proto::replica::Input;
 
 use super::{Ledger, LedgerError};
@@ -20,6 +21,8 @@ pub enum Notice {
     },
     /// The mesh or a repair session: an input for the replica.
     Data(Input),
+    /// The mesh or the log's reader: an input for what is known of peers.
+    Push(push::Input),
     /// Anybody: a latency that was measured.
     Measured(Path, Duration),
     /// The agent leaves: finish what is in flight, then end.
@@ -38,6 +41,10 @@ impl Ledger {
                 Notice::Data(input) => {
                     let data = &mut self.host.data;
                     data.replica.handle_input(self.now, &mut data.rows, input)?;
+                }
+                Notice::Push(input) => {
+                    self.host.push.handle_input(self.now.mono, input);
+                    self.answer_waiters();
                 }
                 Notice::Measured(path, took) => self.host.metrics.record(path, took),
                 Notice::Drain => self.begin_drain(),

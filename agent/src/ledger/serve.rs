@@ -1,6 +1,6 @@
 //! Reading and executing what clients sent.
 
-use super::link::{Link, ReadEnd};
+use super::link::ReadEnd;
 use super::{Ledger, LedgerError};
 use crate::api::call::Flow;
 use crate::api::dispatch;
@@ -76,8 +76,14 @@ impl Ledger {
                         continue;
                     }
                     let outcome = dispatch::execute(&mut self.host, slot, args, link.output.buffer(), self.now)?;
-                    link.output.end_reply(outcome.reflects, outcome.command, link.arrived);
-                    follow(link, outcome.flow);
+                    match outcome.flow {
+                        Flow::Next => {}
+                        Flow::Close => link.ending = true,
+                        Flow::Wait(wait) => link.waiting = Some(wait),
+                    }
+                    if link.waiting.is_none() {
+                        link.output.end_reply(outcome.reflects, outcome.command, link.arrived);
+                    }
                     if link.output.len() > self.settings.output_bytes_max {
                         self.host.stats.cut_output += 1;
                         tracing::warn!(slot, "cut a client that does not read its replies");
@@ -100,12 +106,5 @@ impl Ledger {
         link.keep_input(input, executed);
         self.links.mark_dirty(slot);
         Ok(())
-    }
-}
-
-fn follow(link: &mut Link, flow: Flow) {
-    match flow {
-        Flow::Next => {}
-        Flow::Close => link.ending = true,
     }
 }

@@ -7,10 +7,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
+use everett_mesh_proto::id::{Dot, NodeId, ReplicaId, Space};
 use everett_mesh_proto::log::{Log, Medium, Record};
 
+use everett_mesh_proto::push;
+use everett_mesh_proto::vector::Vector;
+
 use super::*;
-use crate::api::tests::host;
+use crate::api::tests::{OWN, host};
 
 /// A log in memory.
 struct Memory;
@@ -96,6 +100,26 @@ impl Client {
     fn ask(&mut self, text: &str) -> String {
         self.say(&format!("{text}\r\n"));
         self.line()
+    }
+
+    /// Asks until the reply's lines hold `word`, or do not.
+    fn wait_for(&mut self, request: &str, word: &str, present: bool) {
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            assert!(std::time::Instant::now() < until, "{request} never changed to have {word}: {present}");
+            self.say(&format!("{request}PING\r\n"));
+            let mut found = false;
+            loop {
+                let line = self.line();
+                found |= line.contains(word);
+                if line == "+PONG" {
+                    break;
+                }
+            }
+            if found == present {
+                return;
+            }
+        }
     }
 
     fn rest(&mut self) -> String {
@@ -213,5 +237,48 @@ fn a_full_log_makes_clients_wait_and_loses_nothing() {
     answers.sort_by_key(|answer| answer.len());
     answers.dedup();
     assert_eq!(answers.len(), 200, "every increment has an answer of its own");
+    running.end();
+}
+
+#[test]
+fn wait_counts_peers_that_hold_the_write_and_holds_back_what_follows() {
+    let mut running = start(|_| {});
+    let mut client = running.connect();
+    assert_eq!(client.ask("WAIT 3 0"), ":0", "nothing was written");
+    client.say("SET k v\r\nWAIT 1 0\r\nPING\r\n");
+    running.commit();
+    assert_eq!(client.line(), "+OK");
+    assert_eq!(running.connect().ask("PING"), "+PONG");
+    assert!(client.has_nothing());
+    let (peer, space) = (NodeId([2; 16]), Space::numbered(0));
+    let life = ReplicaId::new(1, "b", 1);
+    running.door.send(Notice::Push(push::Input::Up { peer, life, has: push::Vectors::default() })).unwrap();
+    let mut vector = Vector::default();
+    vector.raise(Dot { replica: OWN, seq: 1 });
+    running.door.send(Notice::Push(push::Input::Acked { peer, space, vector })).unwrap();
+    assert_eq!([client.line(), client.line()], [":1", "+PONG"]);
+    running.end();
+}
+
+#[test]
+fn a_wait_ends_with_its_time_and_says_how_many_there_are() {
+    let mut running = start(|_| {});
+    let mut client = running.connect();
+    client.say("SET k v\r\nWAIT 1 30\r\nPING\r\n");
+    running.commit();
+    assert_eq!([client.line(), client.line(), client.line()], ["+OK", ":0", "+PONG"]);
+    running.end();
+}
+
+#[test]
+fn a_client_that_goes_while_it_waits_is_forgotten() {
+    let mut running = start(|_| {});
+    let mut waiting = running.connect();
+    waiting.say("SET k v\r\nWAIT 1 0\r\n");
+    running.commit();
+    assert_eq!(waiting.line(), "+OK");
+    drop(waiting);
+    let mut other = running.connect();
+    other.wait_for("CLIENT LIST TYPE normal\r\n", "cmd=wait", false);
     running.end();
 }

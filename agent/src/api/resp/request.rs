@@ -150,12 +150,15 @@ impl RequestParser {
     }
 
     fn inline(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
-        let Some(end) = input[self.scanned..].iter().position(|byte| *byte == b'\n') else {
-            self.scanned = input.len();
-            let too_big = input.len() > limits.inline_bytes_max;
-            return if too_big { Err(ProtocolError::InlineTooBig) } else { Ok(None) };
-        };
-        let end = self.scanned + end;
+        let found = input[self.scanned..].iter().position(|byte| *byte == b'\n');
+        let end = self.scanned + found.unwrap_or(input.len() - self.scanned);
+        self.scanned = end;
+        if end > limits.inline_bytes_max {
+            return Err(ProtocolError::InlineTooBig);
+        }
+        if found.is_none() {
+            return Ok(None);
+        }
         let line = &input[..end];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.inline = true;
@@ -166,10 +169,8 @@ impl RequestParser {
     }
 
     fn count(&mut self, input: &[u8], limits: &Limits) -> Result<Step, ProtocolError> {
-        let Some(line) = self.line(input) else {
-            let too_big = input.len() > limits.inline_bytes_max;
-            return if too_big { Err(ProtocolError::CountTooBig) } else { Ok(Step::Starved) };
-        };
+        let line = self.line(input, limits).map_err(|TooLong| ProtocolError::CountTooBig)?;
+        let Some(line) = line else { return Ok(Step::Starved) };
         let count = parse_i64(&line[1..]).ok_or(ProtocolError::BadCount)?;
         if count <= 0 {
             return Ok(Step::Done);
@@ -183,11 +184,8 @@ impl RequestParser {
     }
 
     fn length(&mut self, left: usize, input: &[u8], limits: &Limits) -> Result<Step, ProtocolError> {
-        let start = self.pos;
-        let Some(line) = self.line(input) else {
-            let too_big = input.len() - start > limits.inline_bytes_max;
-            return if too_big { Err(ProtocolError::LengthTooBig) } else { Ok(Step::Starved) };
-        };
+        let line = self.line(input, limits).map_err(|TooLong| ProtocolError::LengthTooBig)?;
+        let Some(line) = line else { return Ok(Step::Starved) };
         let digits = match line {
             [b'$', digits @ ..] => digits,
             [other, ..] => return Err(ProtocolError::NoLength(*other)),
@@ -219,19 +217,25 @@ impl RequestParser {
     }
 
     /// The line at the parser's place without its end, if the end is here; steps past it.
-    fn line<'a>(&mut self, input: &'a [u8]) -> Option<&'a [u8]> {
+    fn line<'a>(&mut self, input: &'a [u8], limits: &Limits) -> Result<Option<&'a [u8]>, TooLong> {
         let found = input[self.scanned..].iter().position(|byte| *byte == b'\r');
         let end = self.scanned + found.unwrap_or(input.len() - self.scanned);
+        self.scanned = end;
+        if end - self.pos > limits.inline_bytes_max {
+            return Err(TooLong);
+        }
         if end + 1 >= input.len() {
-            self.scanned = end;
-            return None;
+            return Ok(None);
         }
         let line = &input[self.pos..end];
         self.pos = end + 2;
         self.scanned = self.pos;
-        Some(line)
+        Ok(Some(line))
     }
 }
+
+/// A line that announces a count or a length does not end.
+struct TooLong;
 
 /// What one step of the parser came to.
 enum Step {

@@ -158,8 +158,7 @@ proptest! {
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
         let whole = requests(&[&stream], &SMALL);
         let pieces = requests(&bytes, &SMALL);
-        prop_assert_eq!(&whole.0, &pieces.0);
-        prop_assert!(whole.1 == pieces.1 || whole.1.is_none());
+        prop_assert_eq!(whole, pieces);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum Order {
     },
     /// Make a log file ready.
     Spare(SpareRequest),
+    /// End.
+    End,
 }
 
 /// Serves orders until nobody can give one any more.
@@ -47,6 +49,7 @@ pub fn run(
                     return Ok(());
                 }
             }
+            Order::End => return Ok(()),
             Order::Spare(request) => {
                 let spare = request.fulfil(folder)?;
                 if log.send(LogRequest::Spare(spare)).is_err() {

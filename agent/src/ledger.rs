@@ -9,7 +9,8 @@
 //! replies that wait for the disk (the connection is not read meanwhile), notices (their senders wait), commits not yet
 //! taken by the log (no client is served meanwhile). The loop never waits for another thread.
 
-pub mod exchange;
+mod exchange;
+mod flush;
 mod inbox;
 mod link;
 mod links;
@@ -27,24 +28,25 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use crossbeam_channel::TrySendError;
-use everett_mesh_proto::log::{Commit, Durable};
+use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::time::{Instant, Now};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::api::data::RowsFailed;
 use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
+use crate::store::{LogRequest, Sealed, StoreError};
 
+use flush::Flushing;
 use inbox::Inbox;
 use link::Link;
 use links::Links;
 use listener::Listener;
 
-pub use inbox::{Door, Ended};
+pub use inbox::{Door, Doorway, Ended};
 pub use listener::{SocketError, SocketSettings};
 pub use notice::Notice;
-pub use settings::{Ports, Sealed, Settings};
+pub use settings::{FlushSettings, Ports, Settings};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -67,7 +69,7 @@ pub enum LedgerError {
     Poll(#[source] io::Error),
     /// The store failed.
     #[error(transparent)]
-    Rows(#[from] RowsFailed),
+    Store(#[from] StoreError),
     /// The log thread has ended.
     #[error("the log has ended")]
     LogEnded,
@@ -85,7 +87,14 @@ pub struct Ledger {
     ports: Ports,
     /// What the log has not taken yet.
     backlog: Vec<Sealed>,
+    flushing: Flushing,
     durable: Commit,
+    /// Peers said more than one turn takes.
+    unheard: bool,
+    /// Membership has taken leave.
+    left: bool,
+    /// When what HELLO says is brought up to date.
+    hello_at: Instant,
     clock: Clock,
     now: Now,
     timers: Timers,
@@ -101,33 +110,35 @@ struct Timers {
 }
 
 impl Ledger {
-    /// Opens the socket. `durable` is what the log held when it was opened.
+    /// Opens the socket behind a doorway, through which other threads may have sent notices already.
     pub fn open(
+        doorway: Doorway,
         settings: Settings,
         ports: Ports,
         host: Host,
-        durable: Durable,
         clock: Clock,
-    ) -> Result<(Self, Door<Notice>), LedgerError> {
-        let poll = Poll::new().map_err(LedgerError::Poll)?;
-        let (door, inbox) = inbox::inbox(poll.registry(), WAKER, settings.inbox_max).map_err(LedgerError::Poll)?;
+    ) -> Result<Self, LedgerError> {
+        let Doorway { poll, inbox } = doorway;
         let mut listener = Listener::bind(&settings.socket)?;
         poll.registry().register(&mut listener.socket, LISTENER, Interest::READABLE).map_err(LedgerError::Poll)?;
-        let ledger = Self {
+        Ok(Self {
             poll,
             listener: Some(listener),
             inbox,
             links: Links::default(),
-            host,
             settings,
             ports,
             backlog: Vec::new(),
-            durable: durable.upto(),
+            flushing: Flushing::default(),
+            unheard: false,
+            left: false,
+            hello_at: Instant::ZERO,
+            durable: host.peers.durable().upto(),
+            host,
             now: clock.now(),
             clock,
             timers: Timers::default(),
-        };
-        Ok((ledger, door))
+        })
     }
 
     /// Runs until told to drain; gives back what it owned of the data.
@@ -138,6 +149,7 @@ impl Ledger {
             self.sleep(&mut events)?;
             self.now = self.clock.now();
             self.take_notices()?;
+            self.listen()?;
             let mut knock = self.timers.accept.take_if(|at| *at <= self.now.mono).is_some();
             for event in &events {
                 match event.token() {
@@ -148,7 +160,11 @@ impl Ledger {
             }
             self.serve_ready(&mut scratch)?;
             self.handle_timeouts()?;
+            self.heed_signals();
             self.seal()?;
+            self.drive_push();
+            self.refresh_hello();
+            self.consider_flush();
             self.flush();
             if knock {
                 self.accept();
@@ -160,7 +176,8 @@ impl Ledger {
     }
 
     fn sleep(&mut self, events: &mut Events) -> Result<(), LedgerError> {
-        let timeout = if self.links.has_ready() && !self.is_stalled() { Some(Duration::ZERO) } else { self.timeout() };
+        let busy = self.unheard || (self.links.has_ready() && !self.is_stalled());
+        let timeout = if busy { Some(Duration::ZERO) } else { self.timeout() };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 events.clear();
@@ -174,13 +191,14 @@ impl Ledger {
         let replica = self.host.data.replica.poll_timeout().map(|deadline| deadline.at);
         let drain = self.timers.drain.map(|(at, _)| at);
         let wait = self.links.iter().filter_map(|(_, link)| link.waiting?.until).min();
-        let next = [replica, drain, wait, self.timers.accept].into_iter().flatten().min()?;
+        let push = self.host.peers.push.poll_timeout().map(|deadline| deadline.at);
+        let next = [replica, push, self.flush_at(), drain, wait, self.timers.accept].into_iter().flatten().min()?;
         Some(next.saturating_since(self.clock.now().mono))
     }
 
-    /// The log does not keep up: until it does, clients wait.
+    /// The log or the keeper does not keep up: until it does, clients wait.
     fn is_stalled(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() || self.is_memory_full()
     }
 
     fn note(&mut self, slot: usize, event: &Event) {
@@ -211,22 +229,21 @@ impl Ledger {
 
     /// Hands the log what this turn committed.
     fn seal(&mut self) -> Result<(), LedgerError> {
-        let replica = &mut self.host.data.replica;
-        while let Some(sealed) = replica.seal() {
+        while let Some(sealed) = self.host.data.replica.seal() {
+            self.flushing.logged_bytes += sealed.0.payload.len();
+            self.flushing.changed = Some(self.now.mono);
             self.backlog.push(sealed);
-        }
-        while let Some(signal) = replica.poll_signal() {
-            (self.ports.signal)(signal);
         }
         if self.backlog.is_empty() {
             return Ok(());
         }
-        match self.ports.log.try_send(std::mem::take(&mut self.backlog)) {
+        match self.ports.log.try_send(LogRequest::Append(std::mem::take(&mut self.backlog))) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(backlog)) => {
+            Err(TrySendError::Full(LogRequest::Append(backlog))) => {
                 self.backlog = backlog;
                 Ok(())
             }
+            Err(TrySendError::Full(_)) => unreachable!("what comes back is what was sent"),
             Err(TrySendError::Disconnected(_)) => Err(LedgerError::LogEnded),
         }
     }
@@ -310,13 +327,17 @@ impl Ledger {
     fn begin_drain(&mut self) {
         self.host.phase = Phase::Draining;
         self.listener = None;
+        self.leave();
         let last = self.host.data.replica.commit();
         self.timers.drain.get_or_insert((self.now.mono + self.settings.drain_max, last));
     }
 
     fn is_drained(&self) -> bool {
         let Some((until, last)) = self.timers.drain else { return false };
+        if self.host.data.rows.is_flushing() {
+            return false;
+        }
         let taken = || self.links.iter().all(|(_, link)| link.output.is_empty() && link.input.is_empty());
-        self.now.mono >= until || (self.durable >= last && self.backlog.is_empty() && taken())
+        self.now.mono >= until || (self.left && self.durable >= last && self.backlog.is_empty() && taken())
     }
 }

@@ -32,7 +32,7 @@ pub use flush::{ChunkLimit, FlushJob, FlushStep, Flushed};
 pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
 pub use log_index::{LogIndex, Mark, SegmentSummary};
 pub use log_reader::LogReader;
-pub use log_thread::{Committed, LogRequest, LogSink};
+pub use log_thread::{Committed, LogRequest, LogSink, Sealed};
 pub use memtable::Memtable;
 pub use open::{Store, StoreConfig};
 pub use rows_file::{RowsFile, Snapshot};

@@ -7,11 +7,11 @@ use everett_mesh_proto::replica::{Edit, View};
 use everett_mesh_proto::time::{Instant, Now};
 
 use super::command::Command;
-use super::data::RowsFailed;
 use super::host::Host;
 use super::refusal::Refusal;
 use super::resp::{Args, Reply, parse_i64};
 use super::session::Session;
+use crate::store::StoreError;
 
 /// What a command's function gets. It writes exactly one reply, or refuses.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl<'a> Call<'a> {
     }
 
     /// What this connection sees of `key`; the reply waits until that is durable.
-    pub fn view(&mut self, key: &[u8]) -> Result<View, RowsFailed> {
+    pub fn view(&mut self, key: &[u8]) -> Result<View, StoreError> {
         let space = self.host.sessions.of(self.me).space;
         let view = self.host.data.view(self.now, space, key)?;
         self.reflects = self.reflects.max(view.at);
@@ -102,13 +102,13 @@ impl<'a> Call<'a> {
     }
 
     /// Makes these changes in one commit; the reply waits until they are durable.
-    pub fn edit(&mut self, edits: Vec<Edit>) -> Result<(), RowsFailed> {
+    pub fn edit(&mut self, edits: Vec<Edit>) -> Result<(), StoreError> {
         let space = self.host.sessions.of(self.me).space;
         self.edit_in(space, edits)
     }
 
     /// The same in a namespace other than the selected one.
-    pub fn edit_in(&mut self, space: u8, edits: Vec<Edit>) -> Result<(), RowsFailed> {
+    pub fn edit_in(&mut self, space: u8, edits: Vec<Edit>) -> Result<(), StoreError> {
         if let Some(commit) = self.host.data.edit(self.now, space, edits)? {
             self.reflects = self.reflects.max(commit);
             self.session().wrote = Some(space);

@@ -1,61 +1,18 @@
 //! The keys, as commands see them: the replica that decides what writes mean, and the rows it decides about.
 //!
-//! Apart so that commands reach both through a few words (see, change, walk) and never through the row format. The
-//! store behind the rows is known by its trait only: commands are tested on rows in memory.
+//! Apart so that commands reach both through a few words (see, change, walk) and never through the row format.
 
-use std::fmt;
 use std::ops::ControlFlow;
 
 use everett_mesh_proto::crdt::is_visible;
 use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::{Edit, Input, Replica, View};
-use everett_mesh_proto::rows::{Cut, Found, Position, Row, RowKey, Rows};
+use everett_mesh_proto::rows::{Row, RowKey, Rows};
 use everett_mesh_proto::time::Now;
 
 use super::connection::NUMBERED_SPACES;
-
-/// The store failed; nobody knows what it holds, so the process ends.
-#[derive(Debug, thiserror::Error)]
-#[error("store: rows cannot be read")]
-pub struct RowsFailed(#[source] pub Box<dyn std::error::Error + Send + Sync>);
-
-/// The rows behind the keys, whatever keeps them.
-pub struct AnyRows(pub Box<dyn Rows<Error = RowsFailed> + Send>);
-
-impl fmt::Debug for AnyRows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("rows")
-    }
-}
-
-impl Rows for AnyRows {
-    type Error = RowsFailed;
-
-    fn row(&self, key: &RowKey) -> Result<Found<'_>, RowsFailed> {
-        self.0.row(key)
-    }
-
-    fn range(
-        &self,
-        space: &Space,
-        place: u64,
-        visit: &mut dyn FnMut(&RowKey, &Row) -> ControlFlow<()>,
-    ) -> Result<(), RowsFailed> {
-        self.0.range(space, place, visit)
-    }
-
-    fn put(&mut self, key: RowKey, row: Row, at: Position) {
-        self.0.put(key, row, at);
-    }
-
-    fn cut(&mut self, cut: Cut, at: Position) {
-        self.0.cut(cut, at);
-    }
-}
-
-#[cfg(test)]
-mod in_memory;
+use crate::store::{Memtable, StoreError};
 
 /// Replica and rows together.
 #[derive(Debug)]
@@ -63,13 +20,13 @@ pub struct Data {
     /// What writes mean.
     pub replica: Replica,
     /// Where they end up.
-    pub rows: AnyRows,
+    pub rows: Memtable,
     spaces: Vec<Space>,
 }
 
 impl Data {
     /// The keys of `replica` in `rows`.
-    pub fn new(replica: Replica, rows: AnyRows) -> Self {
+    pub fn new(replica: Replica, rows: Memtable) -> Self {
         let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
         Self { replica, rows, spaces: numbers.map(Space::numbered).collect() }
     }
@@ -80,12 +37,12 @@ impl Data {
     }
 
     /// What can be seen of a key.
-    pub fn view(&self, now: Now, space: u8, key: &[u8]) -> Result<View, RowsFailed> {
+    pub fn view(&self, now: Now, space: u8, key: &[u8]) -> Result<View, StoreError> {
         self.replica.view(now, &self.rows, self.space(space), key)
     }
 
     /// Makes the changes in one commit; returns it, or nothing if nothing changed.
-    pub fn edit(&mut self, now: Now, space: u8, edits: Vec<Edit>) -> Result<Option<Commit>, RowsFailed> {
+    pub fn edit(&mut self, now: Now, space: u8, edits: Vec<Edit>) -> Result<Option<Commit>, StoreError> {
         let before = self.replica.commit();
         let space = self.space(space).clone();
         self.replica.handle_input(now, &mut self.rows, Input::Local { space, edits })?;
@@ -100,7 +57,7 @@ impl Data {
         space: u8,
         place: u64,
         visit: &mut dyn FnMut(u64, &RowKey) -> ControlFlow<()>,
-    ) -> Result<(), RowsFailed> {
+    ) -> Result<(), StoreError> {
         let now_ms = self.replica.now_ms(now);
         let mut register: Option<(RowKey, Option<u64>)> = None;
         self.rows.range(self.space(space), place, &mut |row_key, row| match row {

@@ -8,10 +8,10 @@ use everett_mesh_proto::time::Now;
 
 use super::call::{Call, Flow};
 use super::command::{Command, Flags};
-use super::data::RowsFailed;
 use super::host::{Host, Phase};
 use super::refusal::{Refusal, Stop, quoted};
 use super::resp::{Args, Reply};
+use crate::store::StoreError;
 
 /// What is left to the loop after a command.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub struct Outcome {
 }
 
 /// Executes one request of the connection in slot `me`, appending its one reply to `out`. An error is the store's.
-pub fn execute(host: &mut Host, me: usize, args: Args<'_>, out: &mut Vec<u8>, now: Now) -> Result<Outcome, RowsFailed> {
+pub fn execute(host: &mut Host, me: usize, args: Args<'_>, out: &mut Vec<u8>, now: Now) -> Result<Outcome, StoreError> {
     let session = host.sessions.of_mut(me);
     session.active = now.mono;
     let mut reply = Reply::new(out, session.proto);

@@ -1,6 +1,5 @@
 //! The server as commands see it: everything the ledger thread owns except sockets and buffers.
 
-use everett_mesh_proto::push::Push;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
@@ -8,6 +7,7 @@ use super::data::Data;
 use super::session::Sessions;
 use super::table::Table;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 
 /// What commands read and change. One thread owns it; nothing in it is shared.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub struct Host {
     pub sessions: Sessions,
     /// The keys.
     pub data: Data,
-    /// What each peer has of them.
-    pub push: Push,
+    /// What is known of the peers.
+    pub peers: Peers,
     /// Longest key that is taken.
     pub key_bytes_max: usize,
     /// Longest value that is taken.
@@ -38,12 +38,12 @@ pub struct Host {
 
 impl Host {
     /// A server of these keys to which nobody has connected yet.
-    pub fn new(data: Data, push: Push, seed: u64) -> Self {
+    pub fn new(data: Data, peers: Peers, seed: u64) -> Self {
         Self {
             table: Table::new(),
             sessions: Sessions::default(),
             data,
-            push,
+            peers,
             key_bytes_max: 64 << 10,
             value_bytes_max: 512 << 20,
             settings: Vec::new(),
@@ -87,4 +87,6 @@ pub struct Stats {
     pub keyspace_hits: u64,
     /// Reads that did not.
     pub keyspace_misses: u64,
+    /// Bytes of the log's files in use.
+    pub log_bytes: u64,
 }

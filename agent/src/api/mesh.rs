@@ -22,14 +22,14 @@ fn wait(call: &mut Call<'_>) -> Result<(), Stop> {
     let copies = usize::try_from(copies).unwrap_or(0);
     let Some(space) = call.session().wrote else {
         // Nothing was written: every linked peer holds that.
-        call.reply.count(call.host.push.peers().count());
+        call.reply.count(call.host.peers.push.peers().count());
         return Ok(());
     };
     // The namespace's latest own write stands for the connection's: it cannot be an earlier one.
     let data = &call.host.data;
     let replica = data.replica.id();
     let dot = Dot { replica, seq: data.replica.vector(data.space(space)).seq(replica) };
-    let held_by = call.host.push.copies(data.space(space), dot);
+    let held_by = call.host.peers.push.copies(data.space(space), dot);
     if held_by >= copies {
         call.reply.count(held_by);
         return Ok(());

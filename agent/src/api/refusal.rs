@@ -3,8 +3,8 @@
 //! Their texts are those of Redis 7 word for word, since programs branch on them; where Everett refuses something
 //! Redis has no word for, the text says what would have to change.
 
-use super::data::RowsFailed;
 use super::resp::Reply;
+use crate::store::StoreError;
 
 /// Why a command did nothing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -124,7 +124,7 @@ pub enum Stop {
     /// The client's fault; the state is unchanged.
     Refused(Refusal),
     /// The store failed; the process ends.
-    Store(RowsFailed),
+    Store(StoreError),
 }
 
 impl From<Refusal> for Stop {
@@ -133,8 +133,8 @@ impl From<Refusal> for Stop {
     }
 }
 
-impl From<RowsFailed> for Stop {
-    fn from(error: RowsFailed) -> Self {
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }

@@ -9,16 +9,19 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use everett_mesh_proto::id::ReplicaId;
-use everett_mesh_proto::push::Push;
+use everett_mesh_proto::id::{ClusterId, ReplicaId};
+use everett_mesh_proto::log::{Commit, Durable, Log, Medium, Record};
+use everett_mesh_proto::push::Vectors;
 use everett_mesh_proto::replica::{Config, Replica, Settled};
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::testing::now_at;
 
-use super::data::{AnyRows, Data};
+use super::data::Data;
 use super::dispatch::execute;
 use super::host::Host;
 use super::resp::{Limits, RequestParser};
+use crate::peers::Peers;
+use crate::store::{Facts, Memtable, Progress, RowsFile, StoreId};
 
 const RECORDED: &str = include_str!("tests/redis-7.0.15.txt");
 
@@ -33,8 +36,42 @@ pub(crate) fn host() -> Host {
         max_skew: Duration::from_millis(500),
         gate_bytes_max: 1 << 20,
     };
-    let data = Data::new(Replica::resume(config, Settled::default()), AnyRows::in_memory());
-    Host::new(data, Push::default(), 1)
+    let dir = tempfile::tempdir().unwrap();
+    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20).unwrap();
+    file.write_facts(&facts()).unwrap();
+    // The file stays open and is gone with its last reader.
+    let rows = Memtable::new(file).unwrap();
+    let replica = Replica::resume(config, Settled::default());
+    Host::new(Data::new(replica, rows), Peers::new(nothing_durable(), Vectors::new()), 1)
+}
+
+/// What a new store knows of itself.
+fn facts() -> Facts {
+    Facts {
+        store: StoreId([1; 16]),
+        cluster: ClusterId([2; 16]),
+        place_fingerprint: [3; 16],
+        boot_epoch: 1,
+        progress: Progress::default(),
+        mark_ms: 0,
+        stopped_cleanly: false,
+    }
+}
+
+/// A log that is never written to.
+struct Nowhere;
+
+impl Medium for Nowhere {
+    type Error = std::convert::Infallible;
+
+    fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// What a log without records has made durable.
+pub(crate) fn nothing_durable() -> Durable {
+    Log::resume(Nowhere, Commit(0)).durable()
 }
 
 /// The same with one connection.

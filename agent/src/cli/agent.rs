@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::say;
 use crate::config::{self, Config};
-use crate::telemetry;
+use crate::{telemetry, wiring};
 
 #[derive(Debug, Args)]
 pub(super) struct AgentArgs {
@@ -30,6 +30,8 @@ pub(super) fn run(args: &AgentArgs) -> Result<(), Failure> {
     telemetry::filter(&config.log)?;
     if args.check {
         say::talk(&format!("{}: fine", args.config.display()));
+        return Ok(());
     }
-    Ok(())
+    telemetry::init(&config.log)?;
+    Ok(wiring::run(&config)?)
 }

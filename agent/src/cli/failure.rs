@@ -7,7 +7,9 @@ use std::io;
 use super::client::ClientError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
+use crate::net::StartError;
 use crate::telemetry::TelemetryError;
+use crate::wiring::AgentError;
 
 /// Why a verb did not do what it was asked for.
 #[derive(Debug)]
@@ -74,6 +76,26 @@ impl From<ClientError> for Failure {
         match exit {
             Exit::Unreachable => failure.hint("is the agent running? `--socket PATH` names another one's socket"),
             Exit::Done | Exit::Failed | Exit::Usage | Exit::Config | Exit::Store | Exit::Duplicate => failure,
+        }
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Certificates(error) => {
+                let hint = error.hint();
+                let failure = Self::new(Exit::Config, error);
+                match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
+            error @ AgentError::Store(_) => Self::new(Exit::Store, error),
+            error @ (AgentError::Net(StartError::Bind { .. }) | AgentError::Socket(_)) => Self::new(Exit::Config, error),
+            error @ (AgentError::Net(_) | AgentError::Ledger(_) | AgentError::Random | AgentError::Thread { .. }) => {
+                Self::new(Exit::Failed, error)
+            }
         }
     }
 }

@@ -1,366 +1,205 @@
-//! The ledger's side of the mesh: what it tells its peers of the data, and what it hears.
+//! The ledger's side of the mesh: what peers say becomes inputs for the replica, and what [`Push`] decides becomes commands.
 //!
-//! Fresh groups, acknowledgements, questions and catch-up are decided by [`Push`]; here they become commands for the net
-//! and orders for the courier, and what peers say becomes inputs for the replica. Everything happens on the ledger
-//! thread, so what is broadcast and who takes part in it never race.
+//! Fresh groups, acknowledgements, questions and catch-up all pass here, on the ledger thread, so what is broadcast and
+//! who takes part in it never race. Nothing here waits: a command that the net does not take makes the peer fall behind,
+//! and catch-up brings what it missed.
 //!
-//! Invariant: nothing here waits. A command that the net does not take makes the peer fall behind, and catch-up brings it.
+//! [`Push`]: everett_mesh_proto::push::Push
 
-mod links;
-
-use std::collections::VecDeque;
-use std::fmt;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::Sender;
-use everett_mesh_proto::id::{Dot, NodeId, Space};
-use everett_mesh_proto::log::{Commit, Durable};
-use everett_mesh_proto::push::{self, Piece, Push, Vectors};
-use everett_mesh_proto::replica::{Alarm, Input, Output, Outputs, Replica, Signal};
-use everett_mesh_proto::rows::Rows;
-use everett_mesh_proto::time::{Deadline, Now};
-use everett_mesh_proto::vector::Vector;
-use everett_mesh_proto::wire::{Frame, GROUPS_MAX, Hello, OpsFrame, decode_span, encode_frame};
+use everett_mesh_proto::id::{NodeId, ReplicaId, Space};
+use everett_mesh_proto::push::{self, Reading, Vectors};
+use everett_mesh_proto::replica::{Input, Replica, Signal};
+use everett_mesh_proto::wire::{Frame, GROUPS_MAX, Hello, OpsFrame, SpaceHello, decode_span, encode_frame};
 
-use crate::courier;
-use crate::mesh::Listed;
-use crate::metrics::{Metrics, Path, PeerPath};
-use crate::net::{Command, DataEvent, Inbox, Lane};
-
-pub use links::{PeerLink, PeerReport};
-
-use links::PeerLinks;
+use super::{Ledger, LedgerError};
+use crate::courier::Order;
+use crate::keeper::Task;
+use crate::metrics::Path;
+use crate::net::{Command, DataEvent, Inbox, Lane, Local};
+use crate::peers::{PeerLink, Said};
 
 /// A frame of groups is closed after so many bytes.
 const FRAME_BYTES: usize = 1 << 20;
 
+/// How often what HELLO says is brought up to date, while the loop turns.
+const HELLO_PERIOD: Duration = Duration::from_secs(1);
+
 /// What peers may say in one turn of the loop before clients have theirs.
 const EVENTS_PER_TURN: usize = 1_024;
 
-/// What the keeper is told of the mesh.
-#[derive(Debug)]
-pub enum Word {
-    /// A link is up.
-    Up(NodeId),
-    /// A link is gone.
-    Down(NodeId),
-    /// The peer's log does not reach down to what is here: repair with it.
-    BelowLog(NodeId, Space),
-    /// The peer pushed a summary.
-    Summary(NodeId, Bytes),
-}
-
-/// The ways out of the exchange.
-pub struct Ways {
-    /// To the net; false if it did not take the command.
-    pub net: Box<dyn FnMut(Command) -> bool + Send>,
-    /// To the courier. Full: the reading is lost, and asked for again when the link says that it has room.
-    pub courier: Sender<courier::Order>,
-    /// To the keeper; must not wait.
-    pub keeper: Box<dyn FnMut(Word) + Send>,
-    /// What peers say.
-    pub inbox: Option<Inbox<DataEvent>>,
-}
-
-impl fmt::Debug for Ways {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ways").field("inbox", &self.inbox).finish_non_exhaustive()
+impl Ledger {
+    /// How far the data of `replica` goes, as HELLO says it.
+    pub fn hello_spaces(replica: &Replica) -> Vec<SpaceHello> {
+        let own = replica.id();
+        let spaces = replica.settled().vectors.into_iter();
+        let said = spaces.map(|(space, vector)| SpaceHello { space, last_seq: vector.seq(own), running_hash: 0, vector });
+        said.collect()
     }
-}
 
-/// What was counted since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Groups of ours sent, once per peer.
-    pub groups_sent: u64,
-    /// Groups received, duplicates included.
-    pub groups_received: u64,
-    /// Stamps found too far ahead.
-    pub skewed: u64,
-    /// Rows found with equal dots and different bytes, and other divergence.
-    pub divergences: u64,
-    /// Peers that held more of our living id than we do.
-    pub forks: u64,
-    /// Times that a peer broke the protocol of data.
-    pub broken: u64,
-}
+    /// Every life that `replica` has heard of.
+    pub fn lives(replica: &Replica) -> Vec<ReplicaId> {
+        let vectors = replica.settled().vectors;
+        let lives: BTreeSet<_> = vectors.values().flat_map(|vector| vector.dots().map(|dot| dot.replica)).collect();
+        lives.into_iter().collect()
+    }
 
-/// The ledger's side of the mesh.
-#[derive(Debug)]
-pub struct Exchange {
-    push: Push,
-    ways: Ways,
-    links: PeerLinks,
-    roster: Arc<Vec<Listed>>,
-    durable: Vectors,
-    durable_upto: Durable,
-    /// Counters for reports.
-    pub counts: Counts,
-}
-
-impl Exchange {
-    /// A start, with what the log held.
-    pub fn new(durable: Durable, vectors: Vectors, ways: Ways) -> Self {
-        Self {
-            push: Push::new(durable.upto()),
-            ways,
-            links: PeerLinks::default(),
-            roster: Arc::default(),
-            durable: vectors,
-            durable_upto: durable,
-            counts: Counts::default(),
+    /// Keeps what HELLO says of this agent current; it may lag, a peer then sends what is here already.
+    pub(super) fn refresh_hello(&mut self) {
+        if self.now.mono < self.hello_at {
+            return;
         }
+        self.hello_at = self.now.mono + HELLO_PERIOD;
+        let replica = &self.host.data.replica;
+        self.ports.hello.send_modify(|local| {
+            let (spaces, lives) = (Self::hello_spaces(replica), Self::lives(replica));
+            *local = Arc::new(Local { spaces, lives, ..Local::clone(local) });
+        });
     }
 
-    /// Takes what peers said; true if some may be left.
-    pub fn listen<R: Rows>(
-        &mut self,
-        now: Now,
-        (replica, rows): (&mut Replica, &mut R),
-        metrics: &mut Metrics,
-    ) -> Result<bool, R::Error> {
+    /// Takes what peers said; what is left after a turn's share is taken in the next.
+    pub(super) fn listen(&mut self) -> Result<(), LedgerError> {
+        self.unheard = false;
         for _ in 0..EVENTS_PER_TURN {
-            let Some(event) = self.ways.inbox.as_mut().and_then(Inbox::next_now) else { return Ok(false) };
-            match event {
-                DataEvent::Ops { peer, frame, credit } => {
-                    self.hear(now, (replica, rows), metrics, peer, frame)?;
-                    drop(credit);
-                }
-                DataEvent::Up { peer, hello, meter } => {
-                    let has = vectors_of(&hello);
-                    self.push.handle_input(now.mono, push::Input::Up { peer: peer.id, life: hello.replica, has });
-                    (self.ways.keeper)(Word::Up(peer.id));
-                    self.links.up(PeerLink::new(peer, &hello, meter, now));
-                }
-                DataEvent::Behind { peer } => self.push.handle_input(now.mono, push::Input::Behind { peer }),
-                DataEvent::Drained { peer } => self.push.handle_input(now.mono, push::Input::Drained { peer }),
-                DataEvent::Down { peer, reason } => {
-                    tracing::info!(peer = self.links.name(peer), ?reason, "link is gone");
-                    self.links.down(peer);
-                    self.push.handle_input(now.mono, push::Input::Down { peer });
-                    (self.ways.keeper)(Word::Down(peer));
-                }
-            }
+            let Some(event) = self.ports.peers.as_mut().and_then(Inbox::next_now) else { return Ok(()) };
+            self.take_event(event)?;
         }
-        Ok(true)
+        self.unheard = true;
+        Ok(())
     }
 
-    fn hear<R: Rows>(
-        &mut self,
-        now: Now,
-        (replica, rows): (&mut Replica, &mut R),
-        metrics: &mut Metrics,
-        peer: NodeId,
-        frame: OpsFrame,
-    ) -> Result<(), R::Error> {
-        match frame {
-            OpsFrame::Groups(groups) => {
-                self.counts.groups_received += groups.len() as u64;
-                for payload in groups {
-                    replica.handle_input(now, rows, Input::Remote { from: peer, payload })?;
-                }
+    fn take_event(&mut self, event: DataEvent) -> Result<(), LedgerError> {
+        let (mono, peers) = (self.now.mono, &mut self.host.peers);
+        match event {
+            DataEvent::Ops { peer, frame, credit } => {
+                self.hear(peer, frame)?;
+                drop(credit);
             }
-            OpsFrame::Ack { space, vector } => {
-                self.links.acked(now.mono, (peer, &space, vector.seq(replica.id())), |name, took| {
-                    metrics.record_peer(PeerPath::DurableAt, name, took);
-                });
-                self.push.handle_input(now.mono, push::Input::Acked { peer, space, vector });
+            DataEvent::Up { peer, hello, meter } => {
+                tracing::info!(%peer, "link is up");
+                let id = peer.id;
+                peers.push.handle_input(mono, push::Input::Up { peer: id, life: hello.replica, has: vectors_of(&hello) });
+                peers.links.up(PeerLink::new(peer, &hello, meter, self.now));
+                (self.ports.keeper)(Task::Up(id));
             }
-            OpsFrame::Has { space, vector } => {
-                self.push.handle_input(now.mono, push::Input::Has { peer, space, vector });
+            DataEvent::Behind { peer } => peers.push.handle_input(mono, push::Input::Behind { peer }),
+            DataEvent::Drained { peer } => peers.push.handle_input(mono, push::Input::Drained { peer }),
+            DataEvent::Down { peer, reason } => {
+                tracing::info!(peer = peers.links.name(peer), ?reason, "link is gone");
+                peers.links.down(peer);
+                peers.push.handle_input(mono, push::Input::Down { peer });
+                (self.ports.keeper)(Task::Down(peer));
             }
-            OpsFrame::Ask { space, vector } => {
-                self.push.handle_input(now.mono, push::Input::Asked { peer, space, vector });
-            }
-            OpsFrame::BelowLog { space } => (self.ways.keeper)(Word::BelowLog(peer, space)),
-            OpsFrame::Summary(summary) => (self.ways.keeper)(Word::Summary(peer, summary)),
         }
         Ok(())
     }
 
-    /// Commits have become durable, and what they had to say may be said.
-    pub fn durable(&mut self, now: Now, upto: Durable, outputs: Vec<(Commit, Outputs)>) {
-        let mut pushes = Vec::new();
-        let mut applied: Vec<(Space, Dot)> = Vec::new();
-        for (commit, outputs) in outputs {
-            for output in outputs {
-                match output {
-                    Output::Push { payload, .. } => pushes.push((commit, payload)),
-                    Output::Applied { space, dots } => {
-                        let vector = self.durable.entry(space.clone()).or_default();
-                        for dot in dots {
-                            vector.raise(dot);
-                            applied.push((space.clone(), dot));
-                        }
-                    }
+    fn hear(&mut self, peer: NodeId, frame: OpsFrame) -> Result<(), LedgerError> {
+        let peers = &mut self.host.peers;
+        match frame {
+            OpsFrame::Groups(groups) => {
+                peers.counts.groups_received += groups.len() as u64;
+                let data = &mut self.host.data;
+                for payload in groups {
+                    data.replica.handle_input(self.now, &mut data.rows, Input::Remote { from: peer, payload })?;
                 }
             }
+            OpsFrame::Ack { space, vector } => {
+                let own = self.host.data.replica.id();
+                peers.acked(self.now, own, Said { peer, space, vector }, &mut self.host.metrics);
+                self.answer_waiters();
+            }
+            OpsFrame::Has { space, vector } => {
+                peers.push.handle_input(self.now.mono, push::Input::Has { peer, space, vector });
+            }
+            OpsFrame::Ask { space, vector } => {
+                peers.push.handle_input(self.now.mono, push::Input::Asked { peer, space, vector });
+            }
+            OpsFrame::BelowLog { space } => (self.ports.keeper)(Task::BelowLog(peer, space)),
+            OpsFrame::Summary(summary) => (self.ports.keeper)(Task::Summary(peer, summary)),
         }
-        self.durable_upto = self.durable_upto.max(upto);
-        let upto = upto.upto();
-        self.push.handle_input(now.mono, push::Input::Durable { upto, pushes, applied });
-    }
-
-    /// The courier has read a piece of the log.
-    pub fn read(&mut self, now: Now, piece: Piece) {
-        self.push.handle_input(now.mono, push::Input::Read(piece));
-    }
-
-    /// A peer's summary told what it has.
-    pub fn has(&mut self, now: Now, peer: NodeId, space: Space, vector: Vector) {
-        self.push.handle_input(now.mono, push::Input::Has { peer, space, vector });
-    }
-
-    /// Whether summaries of the peer and of this agent were equal when last compared.
-    pub fn compared(&mut self, now: Now, peer: NodeId, equal: bool) {
-        self.links.compared(now, peer, equal);
-    }
-
-    /// Membership says who is here.
-    pub fn listed(&mut self, roster: Arc<Vec<Listed>>) {
-        self.roster = roster;
-    }
-
-    /// Membership says who is here.
-    pub fn roster(&self) -> &Arc<Vec<Listed>> {
-        &self.roster
-    }
-
-    /// A probe was answered.
-    pub fn probed(&self, node: NodeId, rtt: Duration, metrics: &mut Metrics) {
-        if let Some(listed) = self.roster.iter().find(|listed| listed.node == node) {
-            metrics.record_peer(PeerPath::Probe, &listed.name, rtt);
-        }
+        Ok(())
     }
 
     /// Deals with what the replica wants to ask or tell.
-    pub fn signal(&mut self, now: Now, replica: &Replica, metrics: &mut Metrics, signal: Signal) {
-        match signal {
-            Signal::Visible { stamp, waited } => {
-                let age_ms = now.wall_ms.saturating_sub(stamp.ms());
-                metrics.record(Path::VisibleHere, Duration::from_millis(age_ms));
-                if let Some(waited) = waited {
-                    metrics.record(Path::GateWait, waited);
+    pub(super) fn heed_signals(&mut self) {
+        while let Some(signal) = self.host.data.replica.poll_signal() {
+            match signal {
+                Signal::Visible { stamp, waited } => {
+                    let age_ms = self.now.wall_ms.saturating_sub(stamp.ms());
+                    self.host.metrics.record(Path::VisibleHere, Duration::from_millis(age_ms));
+                    if let Some(waited) = waited {
+                        self.host.metrics.record(Path::GateWait, waited);
+                    }
                 }
-            }
-            Signal::Pull { to, space } => self.ask(replica, to, space),
-            Signal::Broke { from } => {
-                self.counts.broken += 1;
-                tracing::warn!(peer = self.links.name(from), "a peer sent bytes that are no group");
-                self.command(Command::Disconnect { peer: from });
-            }
-            Signal::Alarm(alarm) => self.alarm(&alarm),
-        }
-    }
-
-    fn alarm(&mut self, alarm: &Alarm) {
-        match alarm {
-            Alarm::Skew { author, ahead } => {
-                self.counts.skewed += 1;
-                if self.counts.skewed.is_power_of_two() {
-                    tracing::warn!(%author, ?ahead, times = self.counts.skewed, "stamps lie ahead of this host's clock");
+                Signal::Pull { to, space } => self.ask(to, space),
+                Signal::Broke { from } => {
+                    self.host.peers.counts.broken += 1;
+                    let peer = self.host.peers.links.name(from);
+                    tracing::warn!(peer, "a peer sent bytes that are no group");
+                    self.command(Command::Disconnect { peer: from });
                 }
-            }
-            Alarm::Fork { from, dot } => {
-                self.counts.forks += 1;
-                tracing::error!(peer = self.links.name(*from), ?dot, "a peer holds writes of this life that it never made");
-            }
-            Alarm::Divergence { space, key } => {
-                self.counts.divergences += 1;
-                tracing::error!(%space, key = %key.escape_ascii(), "divergence: equal dots, different bytes");
+                Signal::Alarm(alarm) => self.host.peers.alarm(&alarm),
             }
         }
     }
 
-    /// Does what push has decided.
-    pub fn drive(&mut self, now: Now, replica: &Replica) {
-        while let Some(output) = self.push.poll_output() {
+    /// Looks for what peers have had for a while, and does what push has decided.
+    pub(super) fn drive_push(&mut self) {
+        let push = &mut self.host.peers.push;
+        if push.poll_timeout().is_some_and(|deadline| deadline.at <= self.now.mono) {
+            push.handle_timeout(self.now.mono, &self.host.data.replica.settled().vectors);
+        }
+        while let Some(output) = self.host.peers.push.poll_output() {
             match output {
-                push::Output::Broadcast { groups } => self.broadcast(now, replica, groups),
+                push::Output::Broadcast { groups } => self.broadcast(groups),
                 push::Output::Send { peer, groups } => {
-                    self.links.sent(now.mono, peer, last_own(replica, &groups));
-                    self.counts.groups_sent += groups.len() as u64;
+                    self.note_sent(peer, &groups);
                     for frame in frames(groups) {
                         self.send(peer, frame);
                     }
                 }
-                push::Output::Ack { peer, space, vector } => {
-                    self.tell(peer, &OpsFrame::Ack { space, vector });
-                }
+                push::Output::Ack { peer, space, vector } => self.tell(peer, &OpsFrame::Ack { space, vector }),
                 push::Output::Resume { peer } => self.command(Command::Resume { peer }),
                 push::Output::Read(reading) => self.order(reading),
-                push::Output::Ask { peer, space } => self.ask(replica, peer, space),
+                push::Output::Ask { peer, space } => self.ask(peer, space),
                 push::Output::BelowLog { peer, space } => self.tell(peer, &OpsFrame::BelowLog { space }),
             }
         }
     }
 
-    /// Looks for what peers have had for a while.
-    pub fn handle_timeout(&mut self, now: Now, replica: &Replica) {
-        if self.push.poll_timeout().is_some_and(|deadline| deadline.at <= now.mono) {
-            self.push.handle_timeout(now.mono, &replica.settled().vectors);
-        }
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout).
-    pub fn poll_timeout(&self) -> Option<Deadline<&'static str>> {
-        self.push.poll_timeout()
-    }
-
-    /// What is known of each peer, for reports.
-    pub fn report(&self, now: Now, replica: &Replica) -> Vec<PeerReport> {
-        self.links.report(now, &self.roster, |peer| self.lag_ops(peer, replica))
-    }
-
-    /// How many linked peers hold `dot` durably.
-    pub fn copies(&self, space: &Space, dot: Dot) -> usize {
-        self.push.copies(space, dot)
-    }
-
-    /// What is durable here.
-    pub fn durable_vectors(&self) -> &Vectors {
-        &self.durable
-    }
-
-    /// What a linked peer holds durably in a namespace.
-    pub fn durable_at(&self, peer: NodeId, space: &Space) -> Option<&Vector> {
-        self.push.durable_at(peer, space)
-    }
-
-    fn lag_ops(&self, peer: NodeId, replica: &Replica) -> u64 {
-        let own = replica.id();
-        let lag = |(space, vector): (&Space, &Vector)| {
-            let there = self.push.known_at(peer, space).map_or(0, |known| known.seq(own));
-            vector.seq(own).saturating_sub(there)
-        };
-        self.durable.iter().map(lag).sum()
-    }
-
-    fn broadcast(&mut self, now: Now, replica: &Replica, groups: Vec<Bytes>) {
-        let last = last_own(replica, &groups);
-        let live: Vec<NodeId> = self.push.peers().filter(|&(_, live)| live).map(|(peer, _)| peer).collect();
-        self.counts.groups_sent += groups.len() as u64 * live.len() as u64;
+    fn broadcast(&mut self, groups: Vec<Bytes>) {
+        let push = &self.host.peers.push;
+        let live: Vec<NodeId> = push.peers().filter(|&(_, live)| live).map(|(peer, _)| peer).collect();
         for peer in live {
-            self.links.sent(now.mono, peer, last.clone());
+            self.note_sent(peer, &groups);
         }
         for frame in frames(groups) {
-            if !(self.ways.net)(Command::Broadcast { frame }) {
-                tracing::debug!("the net did not take a broadcast: all peers fall behind");
-            }
+            self.command(Command::Broadcast { frame });
         }
     }
 
-    fn ask(&mut self, replica: &Replica, peer: NodeId, space: Space) {
-        let vector = replica.vector(&space);
+    fn note_sent(&mut self, peer: NodeId, groups: &[Bytes]) {
+        let last = last_own(&self.host.data.replica, groups);
+        let peers = &mut self.host.peers;
+        peers.counts.groups_sent += groups.len() as u64;
+        peers.links.sent(self.now.mono, peer, last);
+    }
+
+    fn ask(&mut self, peer: NodeId, space: Space) {
+        let vector = self.host.data.replica.vector(&space);
         self.tell(peer, &OpsFrame::Ask { space, vector });
     }
 
-    fn order(&mut self, reading: push::Reading) {
-        let order = courier::Order::Read { reading, mine: self.durable.clone(), durable: self.durable_upto };
-        if self.ways.courier.try_send(order).is_err() {
-            tracing::debug!("the courier is busy: the reading is asked for again later");
+    fn order(&mut self, reading: Reading) {
+        let peers = &self.host.peers;
+        let order = Order::Read { reading, mine: peers.vectors().clone(), durable: peers.durable() };
+        if self.ports.courier.try_send(order).is_err() {
+            tracing::debug!("the courier is busy: the peer is read to when it asks");
         }
     }
 
@@ -376,7 +215,7 @@ impl Exchange {
     }
 
     fn command(&mut self, command: Command) {
-        if !(self.ways.net)(command) {
+        if !(self.ports.net)(command) {
             tracing::debug!("the net did not take a command");
         }
     }
@@ -389,10 +228,8 @@ fn vectors_of(hello: &Hello) -> Vectors {
 
 /// The last own dot among `groups`.
 fn last_own(replica: &Replica, groups: &[Bytes]) -> Option<(Space, u64)> {
-    let span = groups.iter().rev().find_map(|payload| {
-        decode_span(payload).ok().flatten().filter(|span| span.author == replica.id())
-    })?;
-    Some((span.space, span.last))
+    let spans = groups.iter().rev().filter_map(|payload| decode_span(payload).ok().flatten());
+    spans.filter(|span| span.author == replica.id()).map(|span| (span.space, span.last)).next()
 }
 
 /// Groups packed into frames.

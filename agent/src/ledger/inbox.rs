@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, SendError, Sender, TryRecvError, bounded};
-use mio::{Registry, Token, Waker};
+use mio::{Poll, Registry, Token, Waker};
+
+use super::{Notice, WAKER};
 
 /// The sending side; clone it for every thread.
 #[derive(Debug)]
@@ -29,6 +31,11 @@ impl<T> Clone for Door<T> {
 pub struct Ended;
 
 impl<T> Door<T> {
+    /// Wakes the ledger without a notice: somebody else has something for it.
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Hands a notice to the ledger, waiting while its channel is full.
     pub fn send(&self, notice: T) -> Result<(), Ended> {
         self.sender.send(notice).map_err(|SendError(_)| Ended)?;
@@ -41,6 +48,22 @@ impl<T> Door<T> {
         self.sender.try_send(notice).map_err(crossbeam_channel::TrySendError::into_inner)?;
         self.bell.ring();
         Ok(())
+    }
+}
+
+/// The ledger's side, before the ledger is there: other threads can be started with the door while it is not.
+#[derive(Debug)]
+pub struct Doorway {
+    pub(super) poll: Poll,
+    pub(super) inbox: Inbox<Notice>,
+}
+
+impl Doorway {
+    /// A doorway in which `capacity` notices may queue, and its door.
+    pub fn open(capacity: usize) -> io::Result<(Self, Door<Notice>)> {
+        let poll = Poll::new()?;
+        let (door, inbox) = inbox(poll.registry(), WAKER, capacity)?;
+        Ok((Self { poll, inbox }, door))
     }
 }
 
@@ -69,7 +92,7 @@ impl Bell {
 }
 
 /// A channel of `capacity` notices that wakes the poll loop behind `registry` with `token`.
-pub(super) fn inbox<T>(registry: &Registry, token: Token, capacity: usize) -> io::Result<(Door<T>, Inbox<T>)> {
+fn inbox<T>(registry: &Registry, token: Token, capacity: usize) -> io::Result<(Door<T>, Inbox<T>)> {
     let (sender, receiver) = bounded(capacity);
     let bell = Arc::new(Bell { waker: Waker::new(registry, token)?, rung: AtomicBool::new(false) });
     Ok((Door { sender, bell: Arc::clone(&bell) }, Inbox { receiver, bell }))

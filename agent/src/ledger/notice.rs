@@ -2,29 +2,42 @@
 
 use std::time::Duration;
 
-use everett_mesh_proto::log::Durable;
+use everett_mesh_proto::id::NodeId;
 use everett_mesh_proto::push;
-use everett_mesh_proto::replica::Input;
 
 use super::{Ledger, LedgerError};
-use crate::metrics::Path;
+use crate::keeper::Task;
+use crate::mesh::{self, News};
+use crate::metrics::{Path, PeerPath};
+use crate::store::{Committed, Flushed, StoreError};
 
 /// One thing another thread tells the ledger.
 #[derive(Debug)]
 pub enum Notice {
-    /// The log: everything up to here is on stable storage; the append took this long.
-    Durable {
-        /// How far.
-        upto: Durable,
-        /// How long it took.
-        took: Duration,
+    /// The log: a group is on stable storage.
+    Committed(Committed),
+    /// The keeper: a flush has finished.
+    Flushed(Flushed),
+    /// The keeper: a settled snapshot is wanted, with a pin from its commit on if a session is to work on it.
+    Settle {
+        /// Whether to open a pin.
+        pin: bool,
     },
-    /// The mesh or a repair session: an input for the replica.
-    Data(Input),
-    /// The mesh or the log's reader: an input for what is known of peers.
+    /// The keeper or the courier: an input for what is known of peers.
     Push(push::Input),
+    /// The keeper: a peer's summary was compared with ours.
+    Compared {
+        /// Whose.
+        peer: NodeId,
+        /// Whether all roots were equal.
+        equal: bool,
+    },
+    /// Membership: something about who is here.
+    News(News),
     /// Anybody: a latency that was measured.
     Measured(Path, Duration),
+    /// Anybody with the store in hands: it failed, and the process must end.
+    Failed(StoreError),
     /// The agent leaves: finish what is in flight, then end.
     Drain,
 }
@@ -37,25 +50,51 @@ impl Ledger {
         for _ in 0..self.settings.inbox_max {
             let Some(notice) = self.inbox.next() else { return Ok(()) };
             match notice {
-                Notice::Durable { upto, took } => self.settle(upto, took),
-                Notice::Data(input) => {
-                    let data = &mut self.host.data;
-                    data.replica.handle_input(self.now, &mut data.rows, input)?;
-                }
+                Notice::Committed(committed) => self.committed(committed),
+                Notice::Flushed(flushed) => self.flushed(flushed),
+                Notice::Settle { pin } => self.want_settled(pin),
                 Notice::Push(input) => {
-                    self.host.push.handle_input(self.now.mono, input);
+                    self.host.peers.push.handle_input(self.now.mono, input);
                     self.answer_waiters();
                 }
+                Notice::Compared { peer, equal } => self.host.peers.links.compared(self.now, peer, equal),
+                Notice::News(news) => self.take_news(news),
                 Notice::Measured(path, took) => self.host.metrics.record(path, took),
+                Notice::Failed(error) => return Err(LedgerError::Store(error)),
                 Notice::Drain => self.begin_drain(),
             }
         }
         Ok(())
     }
 
-    fn settle(&mut self, upto: Durable, took: Duration) {
-        self.durable = self.durable.max(upto.upto());
+    fn committed(&mut self, committed: Committed) {
+        let Committed { durable, said, took, log_bytes } = committed;
+        self.durable = self.durable.max(durable.upto());
+        self.host.stats.log_bytes = log_bytes;
         self.host.metrics.record(Path::Commit, took);
+        self.host.peers.committed(self.now, durable, said);
         self.links.mark_holding_dirty();
+        self.release_flush(durable);
+    }
+
+    fn take_news(&mut self, news: News) {
+        let peers = &mut self.host.peers;
+        match news {
+            News::Roster(roster) => peers.listed(roster),
+            News::Probed { node, rtt } => {
+                if let Some(name) = peers.name_of(node) {
+                    self.host.metrics.record_peer(PeerPath::Probe, &name, rtt);
+                }
+            }
+            News::Fenced => peers.fenced = true,
+            News::EpochBehind { known } => (self.ports.keeper)(Task::RaiseEpoch { known }),
+            News::SeedUnreached => peers.seeds_unreached += 1,
+            News::LeaveDone => self.left = true,
+        }
+    }
+
+    /// Tells membership to take leave.
+    pub(super) fn leave(&mut self) {
+        (self.ports.mesh)(mesh::Order::Leave);
     }
 }

@@ -1,14 +1,19 @@
 //! What the ledger is told at its start: limits towards clients, and where its outputs go.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use everett_mesh_proto::log::{Held, Record};
-use everett_mesh_proto::replica::{Outputs, Signal};
+use tokio::sync::watch;
 
 use super::listener::SocketSettings;
 use crate::api::resp;
+use crate::courier::Order;
+use crate::keeper::Task;
+use crate::mesh;
+use crate::net::{Command, DataEvent, Inbox, Local};
+use crate::store::LogRequest;
 
 /// The ledger's knobs.
 #[derive(Clone, Debug)]
@@ -27,6 +32,25 @@ pub struct Settings {
     pub inbox_max: usize,
     /// How long a drain waits for clients to take their last replies.
     pub drain_max: Duration,
+    /// When rows go from memory to their file.
+    pub flush: FlushSettings,
+}
+
+/// When rows go from memory to their file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlushSettings {
+    /// At this many bytes of changed rows in memory. At twice as many, clients wait.
+    pub memtable_bytes: usize,
+    /// At this many bytes of log since the last flush: what a start after a kill has to replay.
+    pub replay_bytes: usize,
+    /// When nothing has changed for this long.
+    pub idle: Duration,
+}
+
+impl Default for FlushSettings {
+    fn default() -> Self {
+        Self { memtable_bytes: 256 << 20, replay_bytes: 48 << 20, idle: Duration::from_secs(1) }
+    }
 }
 
 impl Settings {
@@ -40,19 +64,27 @@ impl Settings {
             held_bytes_max: 1 << 20,
             inbox_max: 4_096,
             drain_max: Duration::from_secs(5),
+            flush: FlushSettings::default(),
         }
     }
 }
 
-/// One commit on its way to the log, with what may be said once it is there.
-pub type Sealed = (Record, Held<Outputs>);
-
-/// Where the ledger's outputs go.
+/// Where the ledger's outputs go, and where peers' words come from.
 pub struct Ports {
     /// To the log: what one turn of the loop committed. Bounded; while it is full no client is served.
-    pub log: Sender<Vec<Sealed>>,
-    /// To the mesh: requests and alarms. Must not wait; what it drops is asked for again.
-    pub signal: Box<dyn FnMut(Signal) + Send>,
+    pub log: Sender<LogRequest>,
+    /// To the net; false if it did not take the command. Must not wait.
+    pub net: Box<dyn FnMut(Command) -> bool + Send>,
+    /// To the courier. Full: the reading is lost, and the peer asks for what it misses.
+    pub courier: Sender<Order>,
+    /// To the keeper. Must not wait.
+    pub keeper: Box<dyn FnMut(Task) + Send>,
+    /// To membership. Must not wait.
+    pub mesh: Box<dyn FnMut(mesh::Order) + Send>,
+    /// What HELLO says of this agent.
+    pub hello: watch::Sender<Arc<Local>>,
+    /// What peers say; `None` for an agent without a net.
+    pub peers: Option<Inbox<DataEvent>>,
 }
 
 impl fmt::Debug for Ports {

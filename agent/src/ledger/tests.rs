@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,9 +13,13 @@ use everett_mesh_proto::log::{Log, Medium, Record};
 
 use everett_mesh_proto::push;
 use everett_mesh_proto::vector::Vector;
+use tokio::sync::watch;
 
 use super::*;
 use crate::api::tests::{OWN, host};
+use crate::mesh::News;
+use crate::net::Local;
+use crate::store::Committed;
 
 /// A log in memory.
 struct Memory;
@@ -32,7 +37,7 @@ struct Running {
     dir: tempfile::TempDir,
     door: Door<Notice>,
     log: Log<Memory>,
-    sealed: Receiver<Vec<Sealed>>,
+    requests: Receiver<LogRequest>,
     thread: JoinHandle<Result<Host, LedgerError>>,
 }
 
@@ -41,12 +46,22 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
     let path = dir.path().join("everett.sock");
     let mut settings = Settings::on(SocketSettings { path, mode: 0o600, group: None });
     adjust(&mut settings);
-    let (log_sender, sealed) = bounded(4);
-    let ports = Ports { log: log_sender, signal: Box::new(|_| {}) };
+    let (log_sender, requests) = bounded(4);
     let log = Log::resume(Memory, Commit(0));
-    let (ledger, door) = Ledger::open(settings, ports, host(), log.durable(), Clock::start()).unwrap();
+    let (doorway, door) = Doorway::open(settings.inbox_max).unwrap();
+    let left = door.clone();
+    let ports = Ports {
+        log: log_sender,
+        net: Box::new(|_| true),
+        courier: bounded(1).0,
+        keeper: Box::new(|_| {}),
+        mesh: Box::new(move |_| drop(left.try_send(Notice::News(News::LeaveDone)))),
+        hello: watch::channel(Arc::new(hello())).0,
+        peers: None,
+    };
+    let ledger = Ledger::open(doorway, settings, ports, host(), Clock::start()).unwrap();
     let thread = std::thread::spawn(move || ledger.run());
-    Running { dir, door, log, sealed, thread }
+    Running { dir, door, log, requests, thread }
 }
 
 impl Running {
@@ -62,16 +77,25 @@ impl Running {
 
     /// Makes the next batch durable; returns how many groups of clients were in it.
     fn commit(&mut self) -> usize {
-        let batch = self.sealed.recv_timeout(Duration::from_secs(20)).unwrap();
+        let batch = self.batch();
         self.append(batch)
+    }
+
+    /// The next batch, not yet durable.
+    fn batch(&self) -> Vec<Sealed> {
+        match self.requests.recv_timeout(Duration::from_secs(20)).unwrap() {
+            LogRequest::Append(batch) => batch,
+            other => panic!("the ledger asks for nothing but appends: {other:?}"),
+        }
     }
 
     fn append(&mut self, batch: Vec<Sealed>) -> usize {
         let groups = batch.iter().filter(|(record, _)| record.payload.len() > 16).count();
         let records: Vec<Record> = batch.into_iter().map(|(record, _)| record).collect();
         let Ok(durable) = self.log.commit(&records);
-        let upto = durable.expect("a batch is not empty");
-        self.door.send(Notice::Durable { upto, took: Duration::ZERO }).unwrap();
+        let durable = durable.expect("a batch is not empty");
+        let committed = Committed { durable, said: Vec::new(), took: Duration::ZERO, log_bytes: 0 };
+        self.door.send(Notice::Committed(committed)).unwrap();
         groups
     }
 
@@ -79,6 +103,12 @@ impl Running {
         self.door.send(Notice::Drain).unwrap();
         self.thread.join().unwrap().unwrap()
     }
+}
+
+/// What HELLO says of an agent that never speaks.
+fn hello() -> Local {
+    let (boot_epoch, nonce, features) = (1, 1, 0);
+    Local { boot_epoch, nonce, features, replica: OWN, spaces: Vec::new(), lives: Vec::new() }
 }
 
 struct Client {
@@ -194,7 +224,7 @@ fn a_write_is_answered_when_its_commit_is_durable_and_reads_of_other_keys_at_onc
     let mut running = start(|_| {});
     let (mut writer, mut reader) = (running.connect(), running.connect());
     writer.say("SET k v\r\nGET other\r\n");
-    let batch = running.sealed.recv_timeout(Duration::from_secs(20)).unwrap();
+    let batch = running.batch();
     assert_eq!(reader.ask("GET other"), "$-1");
     assert!(writer.has_nothing(), "neither the write's reply nor one behind it may leave before it is durable");
     reader.say("GET k\r\nPING\r\n");
@@ -212,7 +242,7 @@ fn a_drain_answers_what_is_in_flight_and_refuses_what_is_new() {
     let (mut writer, mut late) = (running.connect(), running.connect());
     writer.say("INCR n\r\n");
     assert_eq!(late.ask("PING"), "+PONG");
-    let batch = running.sealed.recv_timeout(Duration::from_secs(20)).unwrap();
+    let batch = running.batch();
     running.door.send(Notice::Drain).unwrap();
     assert_eq!(late.ask("GET n"), "-ERR closing");
     assert!(UnixStream::connect(running.path()).is_err(), "nobody new is let in");

@@ -10,7 +10,7 @@ impl Ledger {
     pub(super) fn answer_waiters(&mut self) {
         let waiters: Vec<_> = self.links.iter().filter_map(|(slot, link)| Some((slot, link.waiting?))).collect();
         for (slot, wait) in waiters {
-            let copies = self.host.push.copies(self.host.data.space(wait.space), wait.dot);
+            let copies = self.host.peers.push.copies(self.host.data.space(wait.space), wait.dot);
             let is_late = wait.until.is_some_and(|until| until <= self.now.mono);
             let Some(link) = self.links.get(slot) else { continue };
             if copies < wait.copies && !is_late {

@@ -119,7 +119,6 @@ impl Context {
             replica: local.replica,
             wall_ms: wall_ms(),
             newest_start_of_yours_ms: of_peer.map(|life| ReplicaId::start_ms(*life)).max().unwrap_or(0),
-            member: local.member.clone(),
             spaces: local.spaces.iter().take(SPACES_MAX).cloned().collect(),
         }
     }

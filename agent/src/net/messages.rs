@@ -252,8 +252,6 @@ pub struct Local {
     pub features: u64,
     /// The living replica id.
     pub replica: ReplicaId,
-    /// The own record in the roster, encoded.
-    pub member: Bytes,
     /// How far the own data goes. May lag: a peer then sends what is here already.
     pub spaces: Vec<SpaceHello>,
     /// The newest known replica id of every other node.

@@ -23,11 +23,14 @@ const GROUP_BYTES: usize = 1 << 20;
 /// Nor once it has this many records, so that the first of them does not wait for the encoding of all.
 const GROUP_RECORDS: usize = 4096;
 
+/// One commit on its way to the log, with what may be said once it is there.
+pub type Sealed = (Record, Held<Outputs>);
+
 /// What the log thread is asked for.
 #[derive(Debug)]
 pub enum LogRequest {
-    /// Make a record durable, then say what is held.
-    Append(Record, Held<Outputs>),
+    /// Make these records durable, then say what is held.
+    Append(Vec<Sealed>),
     /// Let go of what may leave.
     Recycle(Recyclable),
     /// Take a file that was made ready.
@@ -71,7 +74,7 @@ pub fn run<D: Disk, S: LogSink>(
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
-                LogRequest::Append(record, held) => group.push(record, held),
+                LogRequest::Append(sealed) => sealed.into_iter().for_each(|(record, held)| group.push(record, held)),
                 LogRequest::Recycle(allowed) => {
                     if let Err(error) = log.medium_mut().recycle(allowed) {
                         sink.failed(error);

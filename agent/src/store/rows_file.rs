@@ -73,6 +73,27 @@ impl RowsFile {
         batch.commit()
     }
 
+    /// Makes a boot epoch above `known` durable, and returns it.
+    pub fn raise_boot_epoch(&self, known: u64) -> Result<u64, StoreError> {
+        let batch = self.begin()?;
+        let epoch = {
+            let mut table = batch.transaction.open_table(FACTS)?;
+            let present = u64::from_le_bytes(fact(&table, "boot_epoch")?);
+            let epoch = present.max(known.saturating_add(1));
+            table.insert("boot_epoch", epoch.to_le_bytes().as_slice())?;
+            epoch
+        };
+        batch.commit()?;
+        Ok(epoch)
+    }
+
+    /// Notes that this life ended by itself, everything flushed.
+    pub fn note_clean_stop(&self) -> Result<(), StoreError> {
+        let batch = self.begin()?;
+        batch.transaction.open_table(FACTS)?.insert("stopped_cleanly", [1].as_slice())?;
+        batch.commit()
+    }
+
     /// A snapshot of the present state.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Snapshot::new(&self.database.begin_read()?)

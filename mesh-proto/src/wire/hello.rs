@@ -6,7 +6,6 @@
 //! highest number. The identity itself is not in here: it comes from the certificate alone. What a HELLO claims is judged
 //! by the receiver, and its shape is the same in every version, so that an old and a new agent can at least say why not.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{VERSION, VERSION_MIN, bounded};
@@ -68,8 +67,6 @@ pub struct Hello {
     pub wall_ms: u64,
     /// When the newest life of the *listener* that the speaker knows of began, in ms; 0 if it knows none.
     pub newest_start_of_yours_ms: u64,
-    /// The speaker's record in the roster, encoded.
-    pub member: Bytes,
     /// How far the speaker's data goes, per namespace.
     #[serde(deserialize_with = "bounded::list::<_, _, SPACES_MAX>")]
     pub spaces: Vec<SpaceHello>,

@@ -71,7 +71,6 @@ pub(super) fn hello(place: [u8; 16]) -> Hello {
         replica: local.replica,
         wall_ms: 0,
         newest_start_of_yours_ms: 0,
-        member: local.member,
         spaces: Vec::new(),
     }
 }

@@ -60,7 +60,6 @@ pub(super) fn local(start: Start) -> Local {
         nonce: start.nonce,
         features: 0,
         replica: ReplicaId([9; 16]),
-        member: Bytes::from_static(b"record"),
         spaces: Vec::new(),
         lives: Vec::new(),
     }

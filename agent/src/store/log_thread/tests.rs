@@ -40,7 +40,7 @@ fn append(commit: u64) -> LogRequest {
     let commit = Commit(commit);
     let payload = encode_payload(&Payload::Clock { mark_ms: commit.0 });
     let push = Output::Push { space: Space::numbered(0), payload: Bytes::copy_from_slice(&commit.0.to_le_bytes()) };
-    LogRequest::Append(Record { commit, payload }, Held::new(commit, vec![push]))
+    LogRequest::Append(vec![(Record { commit, payload }, Held::new(commit, vec![push]))])
 }
 
 fn commits(heard: &Heard) -> Vec<u64> {

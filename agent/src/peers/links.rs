@@ -68,24 +68,26 @@ pub struct PeerReport {
 
 /// All linked peers.
 #[derive(Debug, Default)]
-pub(super) struct PeerLinks(BTreeMap<NodeId, PeerLink>);
+pub struct PeerLinks(BTreeMap<NodeId, PeerLink>);
 
 impl PeerLinks {
-    pub(super) fn up(&mut self, link: PeerLink) {
+    /// A link is up.
+    pub fn up(&mut self, link: PeerLink) {
         self.0.insert(link.identity.id, link);
     }
 
-    pub(super) fn down(&mut self, peer: NodeId) {
+    /// A link is gone.
+    pub fn down(&mut self, peer: NodeId) {
         self.0.remove(&peer);
     }
 
     /// The peer's name, for logs.
-    pub(super) fn name(&self, peer: NodeId) -> String {
+    pub fn name(&self, peer: NodeId) -> String {
         self.0.get(&peer).map_or_else(|| peer.to_string(), |link| link.identity.to_string())
     }
 
     /// Own groups up to this seq were sent to the peer.
-    pub(super) fn sent(&mut self, now: Instant, peer: NodeId, last: Option<(Space, u64)>) {
+    pub fn sent(&mut self, now: Instant, peer: NodeId, last: Option<(Space, u64)>) {
         if let (Some(link), Some((space, seq))) = (self.0.get_mut(&peer), last)
             && link.in_flight.len() < TIMED_MAX
         {
@@ -94,7 +96,7 @@ impl PeerLinks {
     }
 
     /// The peer holds own writes up to `seq` durably: tells how long each send took until then.
-    pub(super) fn acked(
+    pub fn acked(
         &mut self,
         now: Instant,
         (peer, space, seq): (NodeId, &Space, u64),
@@ -110,7 +112,8 @@ impl PeerLinks {
         });
     }
 
-    pub(super) fn compared(&mut self, now: Now, peer: NodeId, equal: bool) {
+    /// Summaries of the peer and of this agent were compared.
+    pub fn compared(&mut self, now: Now, peer: NodeId, equal: bool) {
         if let Some(link) = self.0.get_mut(&peer) {
             link.equal = Some(equal);
             if equal {
@@ -120,7 +123,7 @@ impl PeerLinks {
     }
 
     /// Every member but this node, and every linked peer that membership does not list yet.
-    pub(super) fn report(
+    pub fn report(
         &self,
         now: Now,
         roster: &Arc<Vec<Listed>>,

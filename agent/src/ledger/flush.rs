@@ -1,0 +1,84 @@
+//! When rows go from memory to their file, and what waits for a settled snapshot.
+//!
+//! The memtable is frozen at a commit; when that is durable, the keeper gets the frozen rows and carries them out in
+//! chunks. Repair sessions and `MESH.DIGEST` want a snapshot of a known commit: they ask for a flush and get its result.
+//!
+//! Invariant: a pin is opened at the very commit at which the memtable is frozen, so that no change between the snapshot
+//! and the adoption goes unnoted.
+
+use everett_mesh_proto::log::{Durable, Held};
+use everett_mesh_proto::replica::PinId;
+use everett_mesh_proto::time::Instant;
+
+use super::Ledger;
+use crate::api::host::Phase;
+use crate::keeper::Task;
+use crate::store::{FlushJob, Flushed};
+
+/// The state of flushing.
+#[derive(Debug, Default)]
+pub(super) struct Flushing {
+    /// Frozen, and waiting for its commit to be durable.
+    held: Option<(Held<FlushJob>, Option<PinId>)>,
+    /// A settled snapshot is wanted.
+    wanted: bool,
+    /// With a pin.
+    pin_wanted: bool,
+    /// Bytes logged since the last freeze.
+    pub(super) logged_bytes: usize,
+    /// When something last changed.
+    pub(super) changed: Option<Instant>,
+}
+
+impl Ledger {
+    /// The keeper or a client wants a settled snapshot.
+    pub(super) fn want_settled(&mut self, pin: bool) {
+        self.flushing.wanted = true;
+        self.flushing.pin_wanted |= pin;
+    }
+
+    /// Freezes the memtable if it is time.
+    pub(super) fn consider_flush(&mut self) {
+        if self.host.data.rows.is_flushing() || self.host.phase == Phase::Draining {
+            return;
+        }
+        let settings = &self.settings.flush;
+        let bytes = self.host.data.rows.active_bytes();
+        let changed = self.host.data.replica.commit() > self.host.data.rows.base().watermark();
+        let idle = self.flushing.changed.is_some_and(|at| self.now.mono.saturating_since(at) >= settings.idle);
+        let full = bytes >= settings.memtable_bytes || self.flushing.logged_bytes >= settings.replay_bytes;
+        if !(self.flushing.wanted || (changed && (idle || full))) {
+            return;
+        }
+        let Some(held) = self.host.data.rows.freeze(self.host.data.replica.settled()) else { return };
+        let pin = self.flushing.pin_wanted.then(|| self.host.data.replica.open_pin());
+        self.flushing = Flushing { held: Some((held, pin)), ..Flushing::default() };
+        self.release_flush(self.host.peers.durable());
+    }
+
+    /// When the memtable is to be frozen because nothing changes.
+    pub(super) fn flush_at(&self) -> Option<Instant> {
+        let at = self.flushing.changed? + self.settings.flush.idle;
+        (!self.host.data.rows.is_flushing()).then_some(at)
+    }
+
+    /// Hands frozen rows to the keeper once their commit is durable.
+    pub(super) fn release_flush(&mut self, durable: Durable) {
+        let Some((held, pin)) = self.flushing.held.take() else { return };
+        match held.release(durable) {
+            Ok(job) => (self.ports.keeper)(Task::Flush { job, pin, acknowledged: self.host.peers.acknowledged() }),
+            Err(held) => self.flushing.held = Some((held, pin)),
+        }
+    }
+
+    /// The keeper has carried out a flush.
+    pub(super) fn flushed(&mut self, flushed: Flushed) {
+        self.host.data.rows.settle(flushed);
+    }
+
+    /// More is in memory than there should be: until the keeper is done, clients wait.
+    pub(super) fn is_memory_full(&self) -> bool {
+        let rows = &self.host.data.rows;
+        rows.is_flushing() && rows.bytes() >= 2 * self.settings.flush.memtable_bytes
+    }
+}

@@ -1,0 +1,184 @@
+//! What this agent knows of its peers: what each has of the data, how its link keeps up, what membership says of it.
+//!
+//! The ledger owns it, changes it as peers speak, and reads it for `WAIT`, `INFO` and `MESH.PEERS`. It sends nothing.
+
+mod links;
+
+use std::sync::Arc;
+
+use everett_mesh_proto::id::{Dot, NodeId, ReplicaId, Space};
+use everett_mesh_proto::log::{Commit, Durable};
+use everett_mesh_proto::membership::MemberState;
+use everett_mesh_proto::push::{self, Push, Vectors};
+use everett_mesh_proto::replica::{Alarm, Output, Outputs, Replica};
+use everett_mesh_proto::time::Now;
+use everett_mesh_proto::vector::Vector;
+
+use crate::mesh::Listed;
+use crate::metrics::{Metrics, PeerPath};
+
+pub use links::{PeerLink, PeerLinks, PeerReport};
+
+/// What was counted since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Groups of ours sent, once per peer.
+    pub groups_sent: u64,
+    /// Groups received, duplicates included.
+    pub groups_received: u64,
+    /// Stamps found too far ahead.
+    pub skewed: u64,
+    /// Rows found with equal dots and different bytes, and other divergence.
+    pub divergences: u64,
+    /// Peers that held more of our living id than we do.
+    pub forks: u64,
+    /// Times that a peer broke the protocol of data.
+    pub broken: u64,
+}
+
+/// Everything known of the peers.
+#[derive(Debug)]
+pub struct Peers {
+    /// What each linked peer has.
+    pub push: Push,
+    /// The links.
+    pub links: PeerLinks,
+    /// Counters for reports.
+    pub counts: Counts,
+    /// Whether a later life of this node has silenced this one.
+    pub fenced: bool,
+    /// How often a seed was dialed in vain.
+    pub seeds_unreached: u64,
+    roster: Arc<Vec<Listed>>,
+    durable: Durable,
+    vectors: Vectors,
+}
+
+impl Peers {
+    /// A start, with what the log held.
+    pub fn new(durable: Durable, vectors: Vectors) -> Self {
+        Self {
+            push: Push::new(durable.upto()),
+            links: PeerLinks::default(),
+            counts: Counts::default(),
+            fenced: false,
+            seeds_unreached: 0,
+            roster: Arc::default(),
+            durable,
+            vectors,
+        }
+    }
+
+    /// Membership says who is here.
+    pub fn listed(&mut self, roster: Arc<Vec<Listed>>) {
+        self.roster = roster;
+    }
+
+    /// Who is here, as membership said last.
+    pub fn roster(&self) -> &Arc<Vec<Listed>> {
+        &self.roster
+    }
+
+    /// How far everything here is durable.
+    pub fn durable(&self) -> Durable {
+        self.durable
+    }
+
+    /// What is durable here.
+    pub fn vectors(&self) -> &Vectors {
+        &self.vectors
+    }
+
+    /// Commits have become durable, and what they had to say may be said.
+    pub fn committed(&mut self, now: Now, upto: Durable, said: Vec<(Commit, Outputs)>) {
+        let mut pushes = Vec::new();
+        let mut applied = Vec::new();
+        for (commit, output) in said.into_iter().flat_map(|(commit, outputs)| outputs.into_iter().map(move |o| (commit, o))) {
+            match output {
+                Output::Push { payload, .. } => pushes.push((commit, payload)),
+                Output::Applied { space, dots } => {
+                    let vector = self.vectors.entry(space.clone()).or_default();
+                    for dot in dots {
+                        vector.raise(dot);
+                        applied.push((space.clone(), dot));
+                    }
+                }
+            }
+        }
+        self.durable = self.durable.max(upto);
+        self.push.handle_input(now.mono, push::Input::Durable { upto: upto.upto(), pushes, applied });
+    }
+
+    /// A peer holds these entries durably.
+    pub fn acked(&mut self, now: Now, own: ReplicaId, said: Said, metrics: &mut Metrics) {
+        let Said { peer, space, vector } = said;
+        self.links.acked(now.mono, (peer, &space, vector.seq(own)), |name, took| {
+            metrics.record_peer(PeerPath::DurableAt, name, took);
+        });
+        self.push.handle_input(now.mono, push::Input::Acked { peer, space, vector });
+    }
+
+    /// A member's name, if membership lists it.
+    pub fn name_of(&self, node: NodeId) -> Option<String> {
+        self.roster.iter().find(|listed| listed.node == node).map(|listed| listed.name.clone())
+    }
+
+    /// What every member that has not left holds durably: what the log need not keep for anybody. Of a member that is not
+    /// linked nothing is known.
+    pub fn acknowledged(&self) -> Vectors {
+        let others = || self.roster.iter().filter(|listed| !listed.own && listed.state != MemberState::Left);
+        let at_all = |space: &Space, dot: Dot| {
+            let at = |listed: &Listed| self.push.durable_at(listed.node, space).map_or(0, |there| there.seq(dot.replica));
+            Dot { seq: others().map(at).min().unwrap_or(u64::MAX).min(dot.seq), ..dot }
+        };
+        let spaces = self.vectors.iter();
+        spaces.map(|(space, vector)| (space.clone(), vector.dots().map(|dot| at_all(space, dot)).collect())).collect()
+    }
+
+    /// Counts an alarm and tells the operator.
+    pub fn alarm(&mut self, alarm: &Alarm) {
+        match alarm {
+            Alarm::Skew { author, ahead } => {
+                self.counts.skewed += 1;
+                if self.counts.skewed.is_power_of_two() {
+                    tracing::warn!(%author, ?ahead, times = self.counts.skewed, "stamps lie ahead of this host's clock");
+                }
+            }
+            Alarm::Fork { from, dot } => {
+                self.counts.forks += 1;
+                let peer = self.links.name(*from);
+                tracing::error!(peer, ?dot, "a peer holds writes of this life that it never made");
+            }
+            Alarm::Divergence { space, key } => {
+                self.counts.divergences += 1;
+                tracing::error!(%space, key = %key.escape_ascii(), "divergence: equal dots, different bytes");
+            }
+        }
+    }
+
+    /// What is known of each peer, for reports.
+    pub fn report(&self, now: Now, replica: &Replica) -> Vec<PeerReport> {
+        self.links.report(now, &self.roster, |peer| self.lag_ops(peer, replica))
+    }
+
+    /// Own writes that are durable here and not yet known to be at `peer`.
+    fn lag_ops(&self, peer: NodeId, replica: &Replica) -> u64 {
+        let own = replica.id();
+        let lag = |(space, vector): (&Space, &Vector)| {
+            let there = self.push.known_at(peer, space).map_or(0, |known| known.seq(own));
+            vector.seq(own).saturating_sub(there)
+        };
+        self.vectors.iter().map(lag).sum()
+    }
+}
+
+/// What a peer said of a namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Said {
+    /// Who.
+    pub peer: NodeId,
+    /// The namespace.
+    pub space: Space,
+    /// The vector.
+    pub vector: Vector,
+}

@@ -1,0 +1,159 @@
+//! Assembles one agent: who owns what on which thread, and through which bounded channels they talk.
+//!
+//! | thread | runs | is told through |
+//! |---|---|---|
+//! | main | the ledger ([`crate::ledger`]) | `Notice`s, 4,096; full: the sender waits |
+//! | log | [`crate::store::log_thread`] | `LogRequest`s, 64; full: no client is served |
+//! | keeper | [`crate::keeper`] | `Task`s, 1,024; full: the word is dropped and said again |
+//! | courier | [`crate::courier`] | `Order`s, 256; full: the reading is asked for again |
+//! | mesh | tokio: the net ([`crate::net`]), membership ([`crate::mesh`]), signals | the net's own channels |
+//!
+//! The order of a start: certificates, store, replay, threads, socket; so the socket answers only when everything does.
+//! The order of an end: clients drain, membership leaves, the net closes, the threads end, the rest is flushed.
+
+mod threads;
+
+use std::sync::Arc;
+
+use everett_certs::Mtls;
+use everett_mesh_proto::id::ReplicaId;
+use everett_mesh_proto::log::Durable;
+use everett_mesh_proto::replica::{self, Replica};
+use everett_mesh_proto::rows::Placer;
+use everett_mesh_proto::time::Now;
+use rand::rngs::SysRng;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use crate::api::data::Data;
+use crate::api::host::{Host, Phase};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::identity::NodeIdentity;
+use crate::ledger::{LedgerError, SocketError};
+use crate::net::StartError;
+use crate::peers::Peers;
+use crate::store::{ChunkLimit, LogSettings, Store, StoreConfig, StoreError, StoreId};
+use crate::systemd;
+
+/// How many bytes of remote groups may wait for what they depend on.
+const GATE_BYTES_MAX: usize = 64 << 20;
+
+/// Why an agent ended without being told to, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A certificate or key is missing or bad; nothing was started.
+    #[error(transparent)]
+    Certificates(#[from] everett_certs::Error),
+    /// The store is bad, or its disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The mesh's socket cannot be had, or its thread.
+    #[error(transparent)]
+    Net(#[from] StartError),
+    /// The clients' socket cannot be made.
+    #[error(transparent)]
+    Socket(SocketError),
+    /// The poll loop failed.
+    #[error(transparent)]
+    Ledger(LedgerError),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Random,
+    /// A thread cannot be started.
+    #[error("cannot start the {name} thread")]
+    Thread {
+        /// Which.
+        name: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl From<LedgerError> for AgentError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Store(error) => Self::Store(error),
+            LedgerError::Socket(error) => Self::Socket(error),
+            error @ (LedgerError::Poll(_) | LedgerError::LogEnded) => Self::Ledger(error),
+        }
+    }
+}
+
+/// An agent that has read all it needs and started nothing.
+struct Prepared {
+    clock: Clock,
+    random: Pcg64,
+    mtls: Arc<Mtls>,
+    me: NodeIdentity,
+    store: Store,
+    replica: Replica,
+}
+
+/// Runs an agent until it is told to stop; returns when everything is on disk.
+pub fn run(config: &Config) -> Result<(), AgentError> {
+    let prepared = prepare(config)?;
+    let (ledger, running) = threads::start(config, prepared)?;
+    systemd::ready("serving");
+    tracing::info!(socket = %config.socket.path.display(), "serving");
+    let host = ledger.run()?;
+    systemd::stopping();
+    let file = running.end();
+    finish(host)?;
+    file.note_clean_stop()?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn prepare(config: &Config) -> Result<Prepared, AgentError> {
+    let clock = Clock::start();
+    let mut random = Pcg64::try_from_rng(&mut SysRng).map_err(|_| AgentError::Random)?;
+    let mtls = Arc::new(Mtls::load(&config.certificates)?);
+    let me = NodeIdentity::from(&mtls.identity());
+    let mut store = Store::open(&StoreConfig {
+        path: config.state.clone(),
+        cluster: me.cluster,
+        place_fingerprint: mtls.place_key().fingerprint(),
+        log: LogSettings { segment_bytes: config.store.segment_bytes, ..LogSettings::default() },
+        cache_bytes: usize::try_from(config.store.cache_bytes).unwrap_or(usize::MAX),
+        new_id: StoreId(random.random()),
+        salt_seed: random.random(),
+    })?;
+    let replica_config = replica::Config {
+        id: new_life(&store, &me.node, clock.now(), random.random()),
+        placer: Placer::new(mtls.place_key().as_bytes()),
+        max_skew: config.clock.max_skew,
+        gate_bytes_max: GATE_BYTES_MAX,
+    };
+    let mut replica = Replica::resume(replica_config, store.settled.clone());
+    let replayed = store.replay(&mut replica)?;
+    tracing::info!(node = %me, life = %replica.id(), replayed, clean = store.stopped_cleanly, "store is open");
+    Ok(Prepared { clock, random, mtls, me, store, replica })
+}
+
+/// A new life's id, later than every life of this node that the store knows of, whatever the clock says.
+fn new_life(store: &Store, node: &str, now: Now, random: u64) -> ReplicaId {
+    let vectors = store.settled.vectors.values();
+    let lives = vectors.flat_map(|vector| vector.dots()).map(|dot| dot.replica).filter(|life| life.is_life_of(node));
+    let last_ms = lives.map(ReplicaId::start_ms).max().unwrap_or(0);
+    ReplicaId::new(now.wall_ms.max(last_ms + 1), node, random)
+}
+
+/// The server as commands see it.
+fn host(config: &Config, data: Data, durable: Durable, seed: u64) -> Host {
+    let peers = Peers::new(durable, data.replica.settled().vectors);
+    let mut host = Host::new(data, peers, seed);
+    host.value_bytes_max = usize::try_from(config.limits.value_max).unwrap_or(usize::MAX);
+    host.phase = Phase::Serving;
+    host
+}
+
+/// Carries out what is still in memory.
+fn finish(mut host: Host) -> Result<(), StoreError> {
+    let Some(held) = host.data.rows.freeze(host.data.replica.settled()) else { return Ok(()) };
+    match held.release(host.peers.durable()) {
+        Ok(job) => host.data.rows.settle(job.run(ChunkLimit::default())?),
+        Err(_) => tracing::warn!("the last commits did not become durable before the end; the next start replays them"),
+    }
+    Ok(())
+}

@@ -1,0 +1,296 @@
+//! Starts the threads with their channels, and ends them in the order in which they depend on each other.
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use everett_certs::Mtls;
+use everett_mesh_proto::membership::{self, Card, Life, Record};
+use everett_mesh_proto::push;
+use rand::RngExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::{AgentError, Prepared, host};
+use crate::api::data::Data;
+use crate::config::Config;
+use crate::courier;
+use crate::keeper::{self, Task};
+use crate::ledger::{Door, Doorway, FlushSettings, Ledger, Notice, Ports, Settings, SocketSettings};
+use crate::mesh;
+use crate::net::{self, Command, Limits, Local, MeshThread, Net};
+use crate::store::{
+    self, Committed, Courier, Folder, LogDir, LogError, LogRequest, LogSink, RowsFile, SpareRequest,
+};
+
+/// Requests that may queue for the log; each is what one turn of the ledger committed.
+const LOG_REQUESTS: usize = 64;
+
+/// Notices that may queue for the ledger.
+const NOTICES: usize = 4_096;
+
+/// The threads beside the ledger's.
+pub(super) struct Running {
+    net: Net,
+    mesh: JoinHandle<()>,
+    orders: Sender<courier::Order>,
+    others: Vec<JoinHandle<()>>,
+    file: RowsFile,
+}
+
+impl Running {
+    /// Ends all threads, and gives back the rows' file, which nobody else writes to any more.
+    pub(super) fn end(self) -> RowsFile {
+        // If it is not taken, the net has ended.
+        drop(self.net.try_command(Command::Shutdown));
+        drop(self.net);
+        // The courier holds the log's channel open, and the log the courier's: one of them must be told.
+        drop(self.orders.send(courier::Order::End));
+        for thread in [self.mesh].into_iter().chain(self.others) {
+            if thread.join().is_err() {
+                tracing::error!("a thread panicked");
+            }
+        }
+        self.file
+    }
+}
+
+/// Starts everything but the ledger's loop, which is for the caller's thread.
+pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Running), AgentError> {
+    let Prepared { clock, mut random, mtls, me, store, replica } = prepared;
+    let (doorway, door) = Doorway::open(NOTICES).map_err(|source| AgentError::Thread { name: "ledger", source })?;
+    let (log_sender, log_requests) = bounded(LOG_REQUESTS);
+    let (task_sender, tasks) = bounded(keeper::TASKS);
+    let (order_sender, orders) = bounded(courier::ORDERS);
+    let (mesh_sender, mesh_orders) = mpsc::channel(mesh::ORDERS);
+    let durable = store.log.durable();
+    let nonce = random.random();
+    let seed = random.random();
+    let hello = Arc::new(Local {
+        boot_epoch: store.boot_epoch,
+        nonce,
+        features: 0,
+        replica: replica.id(),
+        spaces: Ledger::hello_spaces(&replica),
+        lives: Ledger::lives(&replica),
+    });
+    let (hello_sender, hello_receiver) = watch::channel(hello);
+
+    let log_sink = Sink { door: door.clone(), orders: order_sender.clone() };
+    let keeper_tools = keeper::Tools {
+        file: store.file.clone(),
+        log_bytes_max: config.store.log_bytes,
+        ledger: door.clone(),
+        log: log_sender.clone(),
+        mesh: mesh_sender.clone(),
+    };
+    let courier = Courier::new(reopen(&store.log_folder)?, store.id, me.node.to_string());
+    let others = vec![
+        spawn("log", log_thread(store.log, log_requests, log_sink))?,
+        spawn("keeper", keeper_thread(keeper_tools, tasks, door.clone()))?,
+        spawn("courier", courier_thread(courier, store.log_folder, orders, (log_sender.clone(), door.clone())))?,
+    ];
+
+    let membership = Membership {
+        life: Life { id: me.id, boot_epoch: store.boot_epoch, nonce },
+        name: me.node.to_string(),
+        site: me.site.to_string(),
+        advertise: config.advertise,
+        seeds: config.seeds.iter().map(ToString::to_string).collect(),
+        seed,
+        clock,
+        orders: mesh_orders,
+        door: door.clone(),
+        mtls: Arc::clone(&mtls),
+    };
+    let (data_door, session_tasks) = (door, task_sender.clone());
+    let setup = net::Setup {
+        listen: config.listen,
+        mtls,
+        limits: Limits::default(),
+        local: hello_receiver,
+        wake_data: Arc::new(move || data_door.ring()),
+        wake_sessions: Arc::new(move || drop(session_tasks.try_send(Task::Sessions))),
+    };
+    let MeshThread { net, data: peers, sessions: _, thread: mesh } =
+        net::spawn(setup, move |net, inbox| membership.run(net, inbox))?;
+
+    let net_port = net.clone();
+    let ports = Ports {
+        log: log_sender,
+        net: Box::new(move |command| give(&net_port, command)),
+        courier: order_sender.clone(),
+        keeper: Box::new(move |task| {
+            if task_sender.try_send(task).is_err() {
+                tracing::debug!("the keeper is busy: a word to it was dropped");
+            }
+        }),
+        mesh: Box::new(move |order| {
+            if mesh_sender.try_send(order).is_err() {
+                tracing::debug!("membership is gone or busy: an order to it was dropped");
+            }
+        }),
+        hello: hello_sender,
+        peers: Some(peers),
+    };
+    let host = host(config, Data::new(replica, store.memtable), durable, random.random());
+    let ledger = Ledger::open(doorway, settings(config), ports, host, clock)?;
+    Ok((ledger, Running { net, mesh, orders: order_sender, others, file: store.file }))
+}
+
+/// Gives a command to the net without waiting. A broadcast that finds no room cuts every peer to behind.
+fn give(net: &Net, command: Command) -> bool {
+    if let Command::Broadcast { frame } = command {
+        net.broadcast(frame);
+        return true;
+    }
+    net.try_command(command).is_ok()
+}
+
+fn settings(config: &Config) -> Settings {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let socket = SocketSettings {
+        path: config.socket.path.clone(),
+        mode: config.socket.mode.0,
+        group: config.socket.group.clone(),
+    };
+    let mut settings = Settings::on(socket);
+    settings.clients_max = usize::try_from(config.limits.clients_max).unwrap_or(usize::MAX);
+    settings.output_bytes_max = bytes(config.limits.output_buffer_bytes);
+    settings.flush =
+        FlushSettings { memtable_bytes: bytes(config.store.memtable_bytes.resolve()), ..FlushSettings::default() };
+    settings
+}
+
+fn reopen(folder: &Folder) -> Result<Folder, AgentError> {
+    folder.reopen().map_err(|source| AgentError::Store(store::StoreError::Folder(source)))
+}
+
+fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AgentError> {
+    Builder::new().name(name.to_owned()).spawn(body).map_err(|source| AgentError::Thread { name, source })
+}
+
+/// What the log thread has to say, and to whom.
+struct Sink {
+    door: Door<Notice>,
+    orders: Sender<courier::Order>,
+}
+
+impl LogSink for Sink {
+    fn committed(&mut self, committed: Committed) {
+        // If the ledger has ended, nobody waits for it.
+        let _ = self.door.send(Notice::Committed(committed));
+    }
+
+    fn spare_wanted(&mut self, request: SpareRequest) {
+        // If it is not taken, the log makes the file itself when it needs it.
+        drop(self.orders.try_send(courier::Order::Spare(request)));
+    }
+
+    fn failed(&mut self, error: LogError) {
+        let _ = self.door.send(Notice::Failed(error.into()));
+    }
+}
+
+fn log_thread(
+    log: everett_mesh_proto::log::Log<LogDir<Folder>>,
+    requests: Receiver<LogRequest>,
+    mut sink: Sink,
+) -> impl FnOnce() {
+    move || drop(store::log_thread::run(log, &requests, &mut sink))
+}
+
+fn keeper_thread(tools: keeper::Tools, tasks: Receiver<Task>, door: Door<Notice>) -> impl FnOnce() {
+    move || {
+        if let Err(error) = keeper::run(&tools, &tasks) {
+            let _ = door.send(Notice::Failed(error));
+        }
+    }
+}
+
+fn courier_thread(
+    courier: Courier,
+    folder: Folder,
+    orders: Receiver<courier::Order>,
+    (log, door): (Sender<LogRequest>, Door<Notice>),
+) -> impl FnOnce() {
+    move || {
+        let answer = |piece| door.send(Notice::Push(push::Input::Read(piece))).is_ok();
+        if let Err(error) = courier::run(courier, &folder, &orders, &log, answer) {
+            let _ = door.send(Notice::Failed(error));
+        }
+    }
+}
+
+/// What the membership task starts from, before the mesh's socket is bound.
+struct Membership {
+    life: Life,
+    name: String,
+    site: String,
+    advertise: Option<std::net::SocketAddr>,
+    seeds: Vec<String>,
+    seed: u64,
+    clock: crate::clock::Clock,
+    orders: mpsc::Receiver<mesh::Order>,
+    door: Door<Notice>,
+    mtls: Arc<Mtls>,
+}
+
+impl Membership {
+    async fn run(self, net: Net, inbox: net::Inbox<net::MemberEvent>) {
+        let bound = net.local_address();
+        let address = self.advertise.unwrap_or_else(|| mesh::advertised(bound, &self.seeds));
+        let card = Card { name: self.name, site: self.site, addrs: vec![address], caps: 0 };
+        let door = self.door.clone();
+        let setup = mesh::Setup {
+            config: membership::Config::default(),
+            record: Record { life: self.life, incarnation: 0, card },
+            seeds: self.seeds,
+            seed: self.seed,
+            clock: self.clock,
+            orders: self.orders,
+            tell: Box::new(move |news| door.try_send(Notice::News(news)).is_ok()),
+        };
+        tokio::select! {
+            () = mesh::run(setup, net.clone(), inbox) => {}
+            () = heed_signals(self.door, self.mtls, net) => {}
+        }
+    }
+}
+
+/// SIGTERM and SIGINT drain; SIGHUP reads the certificates again.
+async fn heed_signals(door: Door<Notice>, mtls: Arc<Mtls>, net: Net) {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("signals cannot be heeded");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            Some(()) = terminate.recv() => drain(&door).await,
+            Some(()) = interrupt.recv() => drain(&door).await,
+            Some(()) = hangup.recv() => reload(Arc::clone(&mtls), &net).await,
+        }
+    }
+}
+
+async fn drain(door: &Door<Notice>) {
+    while door.try_send(Notice::Drain).is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+async fn reload(mtls: Arc<Mtls>, net: &Net) {
+    crate::systemd::reloading();
+    let reloaded = tokio::task::spawn_blocking(move || mtls.reload()).await;
+    match reloaded {
+        Ok(Ok(())) => {
+            tracing::info!("certificates read again");
+            // If the net has ended, so has the process.
+            let _ = net.command(Command::Recheck).await;
+        }
+        Ok(Err(error)) => tracing::error!(%error, "certificates not read again; the old ones stay in use"),
+        Err(error) => tracing::error!(%error, "certificates not read again"),
+    }
+    crate::systemd::ready("serving");
+}

@@ -171,7 +171,9 @@ fn a_partition_heals_by_itself() {
         world.net.put_into_group(node, 1);
     }
     within(seconds(20), &mut world, "each half sees itself", |world| all_see(world, NODES / 2));
-    world.run_for(seconds(90));
+    world.run_for(seconds(20));
+    world.links_time_out();
+    world.run_for(seconds(70));
     world.events.clear();
     for node in 0..NODES / 2 {
         world.net.put_into_group(node, 0);
@@ -204,6 +206,33 @@ fn a_node_that_hears_nothing_is_noticed() {
     within(seconds(5), &mut world, "the deaf node is noticed", |world| world.all_hold(17, MemberState::Unreachable));
     world.run_for(seconds(30));
     assert_eq!(accused(&world), [17].into());
+}
+
+#[test]
+fn a_site_that_falls_at_once_is_named() {
+    let mut world = formed(44);
+    for node in (3..NODES).step_by(SITES) {
+        world.crash(node);
+    }
+    world.run_for(seconds(10));
+    let named = world
+        .events
+        .iter()
+        .filter(|(_, _, event)| matches!(event, Event::SiteUnreachable { site } if site == "site-3"));
+    let observers: BTreeSet<_> = named.map(|(_, observer, _)| observer).collect();
+    assert!(observers.len() > NODES / 2, "{}", observers.len());
+    assert_eq!(accused(&world).len(), NODES / SITES);
+}
+
+#[test]
+fn a_path_that_loses_most_is_advised_of() {
+    let mut world = formed(45);
+    world.net.lose_towards(18, 0.8);
+    world.run_for(seconds(200));
+    let id = world.id(18);
+    let advised = world.events.iter().any(|(_, _, event)| *event == Event::Degraded { node: id, degraded: true });
+    assert!(advised);
+    assert!(accused(&world).is_subset(&[18].into()), "{:?}", accused(&world));
 }
 
 #[test]

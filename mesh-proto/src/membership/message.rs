@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Fact, Record, Standing};
+use super::record::{Fact, Life, Record, Standing};
 use crate::id::NodeId;
 
 /// What fits a datagram.
@@ -116,6 +116,8 @@ pub enum StreamMessage {
         facts: Vec<Fact>,
         /// Newer there.
         wanted: Vec<NodeId>,
+        /// Lives still listed there that were forgotten here.
+        forgotten: Vec<Life>,
     },
     /// What you asked for.
     Facts {

@@ -82,8 +82,13 @@ impl Membership {
     }
 
     fn refute(&mut self, heard: u32) {
-        self.me.standing.incarnation = heard.saturating_add(1);
-        self.install(self.me.standing, None, Source::Verdict);
+        match heard.checked_add(1) {
+            Some(incarnation) => {
+                self.me.standing.incarnation = incarnation;
+                self.install(self.me.standing, None, Source::Verdict);
+            }
+            None => self.epoch_is_behind(self.me.standing.life.boot_epoch),
+        }
     }
 
     /// A start that the mesh knows more of takes a later epoch; a life that the mesh has known is fenced by a later one.

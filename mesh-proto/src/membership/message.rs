@@ -6,8 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Fact, Life, Record, Standing};
+use super::record::{Fact, Life, Record, Standing, varint_bytes};
 use crate::id::NodeId;
+
+const ID_BYTES: usize = 16;
 
 /// What fits a datagram.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -77,17 +79,20 @@ pub enum Datagram {
 }
 
 impl Datagram {
-    /// About what it weighs on the wire: an upper bound for short names.
+    /// What it weighs on the wire, in bytes, without the version.
     pub fn bytes(&self) -> usize {
-        let weigh = |facts: &[Fact]| facts.iter().map(Fact::bytes).sum::<usize>();
-        match self {
-            Self::Ping { facts, .. } => 18 + weigh(facts),
-            Self::Ack { facts, .. } => 21 + weigh(facts),
-            Self::Relay { .. } | Self::Relayed { .. } => 23,
-            Self::Inquire { .. } | Self::Finding { .. } => 21,
-            Self::Gossip { facts } => 4 + weigh(facts),
-            Self::Leaving { .. } => 38,
-            Self::Farewell => 2,
+        let weigh = |facts: &[Fact]| varint_bytes(facts.len() as u64) + facts.iter().map(Fact::bytes).sum::<usize>();
+        1 + match self {
+            Self::Ping { nonce, view, facts } => varint_bytes(*nonce) + varint_bytes(*view) + weigh(facts),
+            Self::Ack { nonce, next_in_ms, view, facts } => {
+                varint_bytes(*nonce) + varint_bytes((*next_in_ms).into()) + varint_bytes(*view) + weigh(facts)
+            }
+            Self::Relay { nonce, .. } | Self::Relayed { nonce, .. } => varint_bytes(*nonce) + ID_BYTES,
+            Self::Inquire { ballot, .. } => ID_BYTES + varint_bytes((*ballot).into()),
+            Self::Finding { ballot, .. } => ID_BYTES + varint_bytes((*ballot).into()) + 1,
+            Self::Gossip { facts } => weigh(facts),
+            Self::Leaving { standing } => standing.bytes(),
+            Self::Farewell => 0,
         }
     }
 }

@@ -75,9 +75,13 @@ impl Membership {
         }
     }
 
-    /// Another forgot lives that this node still lists; those that are gone here too go.
+    /// Another forgot lives that this node still lists; those that are gone here too go. A life that was forgotten while
+    /// it lived comes back in a later epoch.
     pub(super) fn learn_forgotten(&mut self, lives: &[Life]) {
         for life in lives {
+            if *life == self.me.standing.life {
+                self.epoch_is_behind(life.boot_epoch);
+            }
             if self.roster.standing(life.id).is_some_and(|held| held.life == *life) {
                 self.forget(life.id);
             }

@@ -104,7 +104,7 @@ impl Membership {
         }
     }
 
-    fn epoch_is_behind(&mut self, known: u64) {
+    pub(super) fn epoch_is_behind(&mut self, known: u64) {
         if known >= self.me.epoch_asked {
             self.me.epoch_asked = known.saturating_add(1);
             self.tell(Event::EpochBehind { known });

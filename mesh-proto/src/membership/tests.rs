@@ -206,6 +206,38 @@ fn what_one_member_forgot_is_forgotten_by_all_that_hold_it_gone() {
 }
 
 #[test]
+fn a_life_forgotten_while_it_lived_is_told_and_takes_a_later_epoch() {
+    let mut machine = joined(4);
+    let gone = record(3, 1, 0);
+    gossip(&mut machine, 2, fact(&gone, 0, State::Left));
+    machine.handle_input(at(3), Input::Cmd(Cmd::Forget(gone.life.id)));
+    drain(&mut machine);
+    stream(&mut machine, 3, StreamMessage::Join { record: gone.clone() });
+    let told = |output: &Output| {
+        matches!(output, Output::Stream { message: StreamMessage::SyncReply { forgotten, .. }, .. }
+            if *forgotten == vec![gone.life])
+    };
+    assert!(drain(&mut machine).iter().any(told));
+    let forgotten = vec![machine.me().life];
+    stream(&mut machine, 1, StreamMessage::SyncReply { facts: Vec::new(), wanted: Vec::new(), forgotten });
+    assert_eq!(events(&mut machine), vec![Event::EpochBehind { known: 5 }]);
+}
+
+#[test]
+fn a_dead_member_accused_again_is_not_forgotten_early() {
+    let mut machine = joined(4);
+    let run = |machine: &mut Membership, seconds: std::ops::Range<u64>| {
+        seconds.for_each(|second| (0..10).for_each(|tenth| machine.handle_timeout(at(second * 1_000 + tenth * 100))));
+    };
+    gossip(&mut machine, 2, fact(&record(3, 1, 0), 0, State::Unreachable));
+    run(&mut machine, 1..62);
+    assert_eq!(state_of(&machine, 3), Some(MemberState::Dead));
+    gossip(&mut machine, 2, fact(&record(3, 1, 0), 1, State::Unreachable));
+    run(&mut machine, 62..130);
+    assert_eq!(state_of(&machine, 3), Some(MemberState::Dead));
+}
+
+#[test]
 fn a_machine_that_slept_accuses_nobody_for_it() {
     let mut machine = joined(6);
     let mut ms = 10;

@@ -95,21 +95,14 @@ impl Membership {
     /// Takes one input.
     pub fn handle_input(&mut self, now: Now, input: Input) {
         self.step(now);
-        if matches!(self.me.phase, Phase::Fenced | Phase::Left) {
-            return;
-        }
-        match input {
-            Input::Datagram { from, message } => self.on_datagram(from, message),
-            Input::Stream { from, message } => self.on_stream(from, message),
-            Input::Transport(Transport::Connected { node, rtt }) => self.on_connected(node, rtt),
-            Input::Transport(Transport::Rtt { node, rtt }) => {
-                self.links.measured(node, self.roster.site(node), rtt);
+        match self.me.phase {
+            Phase::Running => self.on_input(input),
+            Phase::Leaving { .. } => {
+                if let Input::Datagram { from, message: Datagram::Farewell } = input {
+                    self.on_farewell(from);
+                }
             }
-            Input::Transport(Transport::Closed { node }) => self.on_closed(node),
-            Input::Cmd(Cmd::Join { known }) => self.join(known),
-            Input::Cmd(Cmd::Leave) => self.leave(),
-            Input::Cmd(Cmd::Forget(node)) => self.forget(node),
-            Input::Cmd(Cmd::BootEpoch(epoch)) => self.take_epoch(epoch),
+            Phase::Left | Phase::Fenced => {}
         }
     }
 
@@ -215,13 +208,25 @@ impl Membership {
         }
     }
 
-    fn on_datagram(&mut self, from: NodeId, message: Datagram) {
-        if let Phase::Leaving { .. } = self.me.phase {
-            if message == Datagram::Farewell {
-                self.on_farewell(from);
+    fn on_input(&mut self, input: Input) {
+        match input {
+            // Another process with this node's id: what is known of it comes through the others.
+            Input::Datagram { from, .. } | Input::Stream { from, .. } if from == self.me.id() => {}
+            Input::Datagram { from, message } => self.on_datagram(from, message),
+            Input::Stream { from, message } => self.on_stream(from, message),
+            Input::Transport(Transport::Connected { node, rtt }) => self.on_connected(node, rtt),
+            Input::Transport(Transport::Rtt { node, rtt }) => {
+                self.links.measured(node, self.roster.site(node), rtt);
             }
-            return;
+            Input::Transport(Transport::Closed { node }) => self.on_closed(node),
+            Input::Cmd(Cmd::Join { known }) => self.join(known),
+            Input::Cmd(Cmd::Leave) => self.leave(),
+            Input::Cmd(Cmd::Forget(node)) => self.forget(node),
+            Input::Cmd(Cmd::BootEpoch(epoch)) => self.take_epoch(epoch),
         }
+    }
+
+    fn on_datagram(&mut self, from: NodeId, message: Datagram) {
         match message {
             Datagram::Ping { nonce, view, facts } => {
                 self.absorb(facts, Source::News(from));
@@ -249,15 +254,18 @@ impl Membership {
     }
 
     fn on_stream(&mut self, from: NodeId, message: StreamMessage) {
-        if self.me.phase != Phase::Running {
-            return;
-        }
         match message {
             StreamMessage::Join { record } => self.on_join(from, record),
             StreamMessage::Table { facts } => self.on_table(from, facts),
             StreamMessage::Sync { standings } => self.on_sync(from, &standings),
-            StreamMessage::SyncReply { facts, wanted } => self.on_sync_reply(from, facts, &wanted),
+            StreamMessage::SyncReply { facts, wanted, forgotten } => {
+                self.learn_forgotten(&forgotten);
+                self.on_sync_reply(from, facts, &wanted);
+            }
             StreamMessage::Facts { facts } => self.absorb(facts, Source::View),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

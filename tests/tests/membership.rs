@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use everett_mesh_proto::membership::{Cmd, Config, Event, MemberState};
+use everett_mesh_proto::membership::{Cmd, Config, Event, MemberState, Membership};
 use everett_tests::sim::members::World;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
 
 const NODES: usize = 64;
 const SITES: usize = 16;
@@ -171,7 +173,9 @@ fn a_partition_heals_by_itself() {
         world.net.put_into_group(node, 1);
     }
     within(seconds(20), &mut world, "each half sees itself", |world| all_see(world, NODES / 2));
-    world.run_for(seconds(90));
+    world.run_for(seconds(20));
+    world.links_time_out();
+    world.run_for(seconds(70));
     world.events.clear();
     for node in 0..NODES / 2 {
         world.net.put_into_group(node, 0);
@@ -204,6 +208,33 @@ fn a_node_that_hears_nothing_is_noticed() {
     within(seconds(5), &mut world, "the deaf node is noticed", |world| world.all_hold(17, MemberState::Unreachable));
     world.run_for(seconds(30));
     assert_eq!(accused(&world), [17].into());
+}
+
+#[test]
+fn a_site_that_falls_at_once_is_named() {
+    let mut world = formed(44);
+    for node in (3..NODES).step_by(SITES) {
+        world.crash(node);
+    }
+    world.run_for(seconds(10));
+    let named = world
+        .events
+        .iter()
+        .filter(|(_, _, event)| matches!(event, Event::SiteUnreachable { site } if site == "site-3"));
+    let observers: BTreeSet<_> = named.map(|(_, observer, _)| observer).collect();
+    assert!(observers.len() > NODES / 2, "{}", observers.len());
+    assert_eq!(accused(&world).len(), NODES / SITES);
+}
+
+#[test]
+fn a_path_that_loses_most_is_advised_of() {
+    let mut world = formed(45);
+    world.net.lose_towards(18, 0.8);
+    world.run_for(seconds(200));
+    let id = world.id(18);
+    let advised = world.events.iter().any(|(_, _, event)| *event == Event::Degraded { node: id, degraded: true });
+    assert!(advised);
+    assert!(accused(&world).is_subset(&[18].into()), "{:?}", accused(&world));
 }
 
 #[test]
@@ -270,4 +301,58 @@ fn one_seed_tells_one_story() {
     };
     assert_eq!(story(71), story(71));
     assert_ne!(story(71), story(72));
+}
+
+const FAULTS: usize = 12;
+const FEW: usize = 24;
+const SEEDS: std::ops::Range<u64> = 1_005..1_017;
+const WHOLE_AGAIN: Duration = Duration::from_secs(12);
+
+/// Does one thing to the world that an operator would rather not see.
+fn disturb(world: &mut World, rng: &mut Pcg64) {
+    let node = rng.random_range(0..FEW);
+    match rng.random_range(0..8) {
+        0 => world.crash(node),
+        1 => world.kill(node),
+        2 => world.command(node, Cmd::Leave),
+        3 => (0..FEW).for_each(|node| world.net.put_into_group(node, rng.random_range(0..2))),
+        4 => world.net.loss = rng.random_range(0.0..0.4),
+        5 => world.sleep(node, seconds(rng.random_range(1..20))),
+        6 => (0..FEW).for_each(|from| world.net.cut(from, node, true)),
+        _ if world.machine(node).is_none() => world.start(node, &[0, 1, 2, 3]),
+        _ => world.links_time_out(),
+    }
+}
+
+fn mend(world: &mut World) {
+    world.net.loss = 0.0;
+    for node in 0..FEW {
+        world.net.put_into_group(node, 0);
+        (0..FEW).for_each(|from| world.net.cut(from, node, false));
+        world.sleep(node, Duration::ZERO);
+        if world.machine(node).is_none() {
+            world.start(node, &[0, 1, 2, 3]);
+        }
+    }
+}
+
+fn is_whole(world: &World) -> bool {
+    let view = world.machine(0).map(Membership::view);
+    world.running().all(|(_, machine)| machine.alive() == FEW && Some(machine.view()) == view)
+}
+
+#[test]
+fn after_any_faults_all_hold_one_view_again() {
+    for seed in SEEDS {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let mut world = World::formed(seed, FEW, 8, Config::default());
+        for _ in 0..FAULTS {
+            disturb(&mut world, &mut rng);
+            world.run_for(seconds(rng.random_range(1..20)));
+        }
+        mend(&mut world);
+        let whole = world.run_until(WHOLE_AGAIN, is_whole);
+        let seen: Vec<_> = world.running().map(|(node, machine)| (node, machine.alive(), machine.view())).collect();
+        assert!(whole.is_some(), "seed {seed}: not whole again after {WHOLE_AGAIN:?}: {seen:?}");
+    }
 }

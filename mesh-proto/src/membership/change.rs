@@ -108,7 +108,7 @@ impl Membership {
                 self.unmark(life.id);
                 self.tell(Event::Up { life });
             }
-            (Some(State::Alive), State::Alive) => {}
+            (Some(State::Alive), State::Alive) | (Some(State::Unreachable), State::Unreachable) => {}
             (Some(_), State::Alive) => self.returned(life),
             (_, State::Unreachable) => self.lost(life),
             (_, State::Left) => {

@@ -15,42 +15,51 @@ use crate::id::NodeId;
 use crate::time::Instant;
 
 const QUIET: Duration = Duration::from_millis(1_500);
-/// Between two comparisons begun by this node with the same member, and between any two of them.
+/// Between two comparisons begun by this node with the same member.
 const PAUSE_SAME: Duration = Duration::from_secs(2);
-const PAUSE_ANY: Duration = Duration::from_millis(100);
+/// Between any two of them; doubled for each that changed nothing here.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Compare {
     differing: u32,
+    begun: BTreeMap<NodeId, Instant>,
     last: Option<Instant>,
-    last_by_member: BTreeMap<NodeId, Instant>,
+    last_view: u64,
+    pause: Duration,
 }
 
 impl Membership {
     /// A ping or an answer showed the sender's view.
     pub(super) fn note_view(&mut self, from: NodeId, view: u64) {
-        if view == self.roster.view() {
-            self.tend.compare.differing = 0;
+        let (now, mine) = (self.timers.now(), self.roster.view());
+        let quiet = now.saturating_since(self.roster.changed()) >= QUIET;
+        let compare = &mut self.tend.compare;
+        if view == mine {
+            compare.differing = 0;
             return;
         }
-        self.tend.compare.differing += 1;
-        let quiet = self.timers.now().saturating_since(self.roster.changed()) >= QUIET;
-        if quiet && self.tend.compare.differing >= 2 {
+        compare.differing += 1;
+        let pause = if compare.last_view == mine { compare.pause } else { PAUSE_MIN };
+        let rested = compare.last.is_none_or(|at| now.saturating_since(at) >= pause);
+        if quiet && rested && compare.differing >= 2 {
+            compare.pause = (pause * 2).min(PAUSE_MAX);
+            compare.last = Some(now);
+            compare.last_view = mine;
             self.compare_with(from);
         }
     }
 
-    /// Begins a comparison, unless there was one just now.
+    /// Begins a comparison, unless there was one with this member just now.
     pub(super) fn compare_with(&mut self, to: NodeId) {
         let now = self.timers.now();
         let compare = &mut self.tend.compare;
-        let passed = |since: Option<&Instant>, pause| since.is_none_or(|&at| now.saturating_since(at) >= pause);
-        if !passed(compare.last.as_ref(), PAUSE_ANY) || !passed(compare.last_by_member.get(&to), PAUSE_SAME) {
+        compare.begun.retain(|_, at| now.saturating_since(*at) < PAUSE_SAME);
+        if compare.begun.contains_key(&to) {
             return;
         }
-        compare.last_by_member.retain(|_, at| now.saturating_since(*at) < PAUSE_SAME);
-        compare.last_by_member.insert(to, now);
-        compare.last = Some(now);
+        compare.begun.insert(to, now);
         compare.differing = 0;
         let standings = self.roster.iter().map(|(_, member)| member.standing).collect();
         self.send_stream(to, StreamMessage::Sync { standings });
@@ -64,15 +73,18 @@ impl Membership {
         let facts = newer_here.map(|(_, member)| member.fact(true)).collect();
         let mut wanted = Vec::new();
         let mut known = Vec::new();
+        let mut forgotten = Vec::new();
         for (&id, &standing) in &theirs {
             let mine = self.roster.standing(id);
             if mine.is_some_and(|mine| mine.life == standing.life) || id == self.me.id() {
                 known.push(Fact { standing, card: None });
-            } else if mine.is_none_or(|mine| standing.beats(&mine)) && !self.roster.is_forgotten(&standing.life) {
+            } else if mine.is_none() && self.roster.is_forgotten(&standing.life) {
+                forgotten.push(standing.life);
+            } else if mine.is_none_or(|mine| standing.beats(&mine)) {
                 wanted.push(id);
             }
         }
-        self.send_stream(from, StreamMessage::SyncReply { facts, wanted });
+        self.send_stream(from, StreamMessage::SyncReply { facts, wanted, forgotten });
         self.absorb(known, Source::View);
     }
 

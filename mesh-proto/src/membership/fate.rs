@@ -75,6 +75,19 @@ impl Membership {
         }
     }
 
+    /// Another forgot lives that this node still lists; those that are gone here too go. A life that was forgotten while
+    /// it lived comes back in a later epoch.
+    pub(super) fn learn_forgotten(&mut self, lives: &[Life]) {
+        for life in lives {
+            if *life == self.me.standing.life {
+                self.epoch_is_behind(life.boot_epoch);
+            }
+            if self.roster.standing(life.id).is_some_and(|held| held.life == *life) {
+                self.forget(life.id);
+            }
+        }
+    }
+
     fn check_site(&mut self, id: NodeId) {
         let now = self.timers.now();
         let Some(site) = self.roster.site(id).filter(|&site| Some(site) != self.roster.site(self.me.id())) else {

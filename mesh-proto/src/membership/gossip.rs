@@ -24,8 +24,10 @@ const FLUSH_OLD: Duration = Duration::from_millis(150);
 const YOUNG_ROUNDS: u32 = 4;
 /// Datagrams to one neighbour in one round.
 const BURST: usize = 4;
-/// What a message weighs before its facts.
-const MESSAGE_BYTES: usize = 24;
+/// The most that a message weighs without its facts: version, kind, nonce, turn, view, count.
+const MESSAGE_BYTES: usize = 30;
+/// The most that an accusation weighs.
+const ACCUSATION_BYTES: usize = 43;
 
 #[derive(Debug)]
 struct Rumour {
@@ -112,7 +114,7 @@ impl Membership {
     pub(super) fn luggage(&mut self, to: NodeId) -> Vec<Fact> {
         let room = self.config.datagram_bytes_max - MESSAGE_BYTES;
         let mut facts: Vec<Fact> = self.accusation(to).into_iter().collect();
-        facts.extend(self.gossip.take(&self.roster, to, room - 64, RIDE_FACTS_MAX));
+        facts.extend(self.gossip.take(&self.roster, to, room - ACCUSATION_BYTES, RIDE_FACTS_MAX));
         self.gossip.drop_spent();
         facts
     }

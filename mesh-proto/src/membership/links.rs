@@ -66,7 +66,9 @@ impl Links {
     }
 
     pub(super) fn set_connected(&mut self, node: NodeId, connected: bool) {
-        self.paths.entry(node).or_default().connected = connected;
+        let path = self.paths.entry(node).or_default();
+        path.connected = connected;
+        path.dialled = None;
     }
 
     /// Whether to wish for a link to `node` now: none stands, and the last wish is a while ago.

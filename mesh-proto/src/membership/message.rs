@@ -6,8 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Fact, Record, Standing};
+use super::record::{Fact, Life, Record, Standing, varint_bytes};
 use crate::id::NodeId;
+
+const ID_BYTES: usize = 16;
 
 /// What fits a datagram.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -77,17 +79,20 @@ pub enum Datagram {
 }
 
 impl Datagram {
-    /// About what it weighs on the wire: an upper bound for short names.
+    /// What it weighs on the wire, in bytes, without the version.
     pub fn bytes(&self) -> usize {
-        let weigh = |facts: &[Fact]| facts.iter().map(Fact::bytes).sum::<usize>();
-        match self {
-            Self::Ping { facts, .. } => 18 + weigh(facts),
-            Self::Ack { facts, .. } => 21 + weigh(facts),
-            Self::Relay { .. } | Self::Relayed { .. } => 23,
-            Self::Inquire { .. } | Self::Finding { .. } => 21,
-            Self::Gossip { facts } => 4 + weigh(facts),
-            Self::Leaving { .. } => 38,
-            Self::Farewell => 2,
+        let weigh = |facts: &[Fact]| varint_bytes(facts.len() as u64) + facts.iter().map(Fact::bytes).sum::<usize>();
+        1 + match self {
+            Self::Ping { nonce, view, facts } => varint_bytes(*nonce) + varint_bytes(*view) + weigh(facts),
+            Self::Ack { nonce, next_in_ms, view, facts } => {
+                varint_bytes(*nonce) + varint_bytes((*next_in_ms).into()) + varint_bytes(*view) + weigh(facts)
+            }
+            Self::Relay { nonce, .. } | Self::Relayed { nonce, .. } => varint_bytes(*nonce) + ID_BYTES,
+            Self::Inquire { ballot, .. } => ID_BYTES + varint_bytes((*ballot).into()),
+            Self::Finding { ballot, .. } => ID_BYTES + varint_bytes((*ballot).into()) + 1,
+            Self::Gossip { facts } => weigh(facts),
+            Self::Leaving { standing } => standing.bytes(),
+            Self::Farewell => 0,
         }
     }
 }
@@ -116,10 +121,90 @@ pub enum StreamMessage {
         facts: Vec<Fact>,
         /// Newer there.
         wanted: Vec<NodeId>,
+        /// Lives still listed there that were forgotten here.
+        forgotten: Vec<Life>,
     },
     /// What you asked for.
     Facts {
         /// One per member asked for.
         facts: Vec<Fact>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Card, State};
+    use super::*;
+    use crate::wire::{decode_datagram, encode_datagram, encode_frame};
+
+    const LIFE_HEX: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 03 ac02";
+    const CARD_HEX: &str = "026e31 026f73 01 00 0a000001 cd37 05";
+
+    fn standing(state: State) -> Standing {
+        let life = Life { id: NodeId([0xaa; 16]), boot_epoch: 3, nonce: 300 };
+        Standing { life, incarnation: 2, state }
+    }
+
+    fn card() -> Card {
+        Card { name: "n1".into(), site: "os".into(), addrs: vec![([10, 0, 0, 1], 7_117).into()], caps: 5 }
+    }
+
+    fn facts() -> Vec<Fact> {
+        let card = Some(card());
+        vec![
+            Fact { standing: standing(State::Alive), card },
+            Fact { standing: standing(State::Unreachable), card: None },
+        ]
+    }
+
+    fn facts_hex() -> String {
+        format!("02 {LIFE_HEX} 02 00 01 {CARD_HEX} {LIFE_HEX} 02 01 00")
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap();
+        bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    }
+
+    /// The version, then exactly these bytes; and the weight the machine reckons with. A change is a new wire version.
+    fn golden(message: &Datagram, expected: &str) {
+        let bytes = encode_datagram(message);
+        assert_eq!(hex(&bytes[1..]), expected.replace(' ', ""), "{message:?}");
+        assert_eq!(message.bytes(), bytes.len() - 1, "{message:?}");
+        assert_eq!(decode_datagram::<Datagram>(&bytes).as_ref(), Ok(message));
+    }
+
+    #[test]
+    fn datagrams_keep_their_bytes_and_know_their_weight() {
+        let (facts_hex, target) = (facts_hex(), NodeId([0xbb; 16]));
+        let target_hex = "bb".repeat(16);
+        golden(&Datagram::Ping { nonce: 300, view: 1, facts: facts() }, &format!("00 ac02 01 {facts_hex}"));
+        let ack = Datagram::Ack { nonce: 7, next_in_ms: 4_000, view: u64::MAX, facts: Vec::new() };
+        golden(&ack, "01 07 a01f ffffffffffffffffff01 00");
+        golden(&Datagram::Relay { nonce: 7, target }, &format!("02 07 {target_hex}"));
+        golden(&Datagram::Relayed { nonce: 7, target }, &format!("03 07 {target_hex}"));
+        golden(&Datagram::Inquire { target, ballot: 1 }, &format!("04 {target_hex} 01"));
+        golden(&Datagram::Finding { target, ballot: 300, alive: true }, &format!("05 {target_hex} ac02 01"));
+        golden(&Datagram::Gossip { facts: facts() }, &format!("06 {facts_hex}"));
+        golden(&Datagram::Leaving { standing: standing(State::Left) }, &format!("07 {LIFE_HEX} 02 02"));
+        golden(&Datagram::Farewell, "08");
+    }
+
+    #[test]
+    fn stream_messages_keep_their_bytes() {
+        let golden = |message: &StreamMessage, expected: &str| {
+            let frame = encode_frame(message).unwrap();
+            assert_eq!(hex(&frame.as_bytes()[5..]), expected.replace(' ', ""), "{message:?}");
+        };
+        let Standing { life, incarnation, .. } = standing(State::Alive);
+        let record = Record { life, incarnation, card: card() };
+        golden(&StreamMessage::Join { record }, &format!("00 {LIFE_HEX} 02 {CARD_HEX}"));
+        golden(&StreamMessage::Table { facts: facts() }, &format!("01 {}", facts_hex()));
+        let standings = vec![standing(State::Left)];
+        golden(&StreamMessage::Sync { standings }, &format!("02 01 {LIFE_HEX} 02 02"));
+        let reply = StreamMessage::SyncReply { facts: facts(), wanted: vec![life.id], forgotten: vec![life] };
+        let (facts_hex, id_hex) = (facts_hex(), "aa".repeat(16));
+        golden(&reply, &format!("03 {facts_hex} 01 {id_hex} 01 {LIFE_HEX}"));
+        golden(&StreamMessage::Facts { facts: facts() }, &format!("04 {facts_hex}"));
+    }
 }

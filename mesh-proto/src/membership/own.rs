@@ -82,8 +82,13 @@ impl Membership {
     }
 
     fn refute(&mut self, heard: u32) {
-        self.me.standing.incarnation = heard.saturating_add(1);
-        self.install(self.me.standing, None, Source::Verdict);
+        match heard.checked_add(1) {
+            Some(incarnation) => {
+                self.me.standing.incarnation = incarnation;
+                self.install(self.me.standing, None, Source::Verdict);
+            }
+            None => self.epoch_is_behind(self.me.standing.life.boot_epoch),
+        }
     }
 
     /// A start that the mesh knows more of takes a later epoch; a life that the mesh has known is fenced by a later one.
@@ -99,7 +104,7 @@ impl Membership {
         }
     }
 
-    fn epoch_is_behind(&mut self, known: u64) {
+    pub(super) fn epoch_is_behind(&mut self, known: u64) {
         if known >= self.me.epoch_asked {
             self.me.epoch_asked = known.saturating_add(1);
             self.tell(Event::EpochBehind { known });

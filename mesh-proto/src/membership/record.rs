@@ -58,6 +58,12 @@ impl Standing {
         self.state == State::Alive
     }
 
+    /// What it weighs on the wire, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let Life { boot_epoch, nonce, .. } = self.life;
+        17 + varint_bytes(boot_epoch) + varint_bytes(nonce) + varint_bytes(self.incarnation.into())
+    }
+
     /// 64 bits that differ whenever the standing does; the view hash is the XOR of them.
     pub(super) fn digest(&self) -> u64 {
         let mut hasher = blake3::Hasher::new();
@@ -101,9 +107,12 @@ impl Card {
         named(&self.name) && named(&self.site) && self.addrs.len() <= Self::ADDRS_MAX
     }
 
-    /// About what it weighs on the wire.
+    /// What it weighs on the wire, in bytes.
     pub fn bytes(&self) -> usize {
-        self.name.len() + self.site.len() + 8 + 20 * self.addrs.len()
+        let addr_bytes = |addr: &SocketAddr| if addr.is_ipv4() { 5 } else { 17 } + varint_bytes(addr.port().into());
+        let addrs: usize = self.addrs.iter().map(addr_bytes).sum();
+        // Within bounds, each of the three lengths is one byte.
+        3 + self.name.len() + self.site.len() + addrs + varint_bytes(self.caps.into())
     }
 }
 
@@ -128,9 +137,9 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// About what it weighs on the wire.
+    /// What it weighs on the wire, in bytes.
     pub fn bytes(&self) -> usize {
-        36 + self.card.as_ref().map_or(1, Card::bytes)
+        self.standing.bytes() + 1 + self.card.as_ref().map_or(0, Card::bytes)
     }
 }
 
@@ -139,6 +148,12 @@ impl From<Record> for Fact {
         let Record { life, incarnation, card } = record;
         Self { standing: Standing { life, incarnation, state: State::Alive }, card: Some(card) }
     }
+}
+
+/// What an integer weighs on the wire: seven bits a byte.
+pub(super) fn varint_bytes(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 #[cfg(test)]

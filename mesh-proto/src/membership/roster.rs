@@ -139,7 +139,8 @@ impl Roster {
             self.view ^= old.standing.digest();
         }
         let flap = old.as_ref().map_or_else(Flap::default, |old| old.flap);
-        let same_state = old.as_ref().filter(|old| old.standing.state == standing.state);
+        let told = (standing.life, standing.state);
+        let same_state = old.as_ref().filter(|old| (old.standing.life, old.standing.state) == told);
         let (since, dead) = same_state.map_or((now, false), |old| (old.since, old.dead));
         if let Some(card) = card.or_else(|| old.map(|old| old.card)) {
             self.view ^= standing.digest();

@@ -22,6 +22,7 @@ impl Membership {
 
     pub(super) fn wish_link(&mut self, node: NodeId) {
         if let Some(member) = self.roster.get(node)
+            && node != self.me.id()
             && self.links.wants_dial(node, self.timers.now())
         {
             let addrs = member.card.addrs.clone();

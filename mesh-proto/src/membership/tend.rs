@@ -102,6 +102,10 @@ impl Membership {
         if record.life.id != from {
             return;
         }
+        if self.roster.is_forgotten(&record.life) {
+            let forgotten = vec![record.life];
+            self.send_stream(from, StreamMessage::SyncReply { facts: Vec::new(), wanted: Vec::new(), forgotten });
+        }
         self.absorb(vec![record.into()], Source::News(from));
         let facts = self.roster.iter().map(|(_, member)| member.fact(true)).collect();
         self.send_stream(from, StreamMessage::Table { facts });

@@ -155,6 +155,7 @@ fn kept_bytes(frame: &OpsFrame) -> usize {
             space.as_str().len() + 17 * vector.len()
         }
         OpsFrame::BelowLog { space } => space.as_str().len(),
+        OpsFrame::Summary(summary) => summary.len(),
     }
 }
 

@@ -3,12 +3,12 @@
 //! The world plays the agent for each: dials, links, seeds, the durable epoch. It checks the protocol's promises after
 //! every step and hashes everything said, so that two runs of one seed can be compared.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everett_mesh_proto::id::{ClusterId, NodeId};
 use everett_mesh_proto::membership::{
-    Card, Cmd, Config, Datagram, Event, Input, Life, MemberState, Membership, Output, Record, StreamMessage, Transport,
+    Card, Cmd, Config, Datagram, Event, Input, Life, MemberState, Membership, Record, StreamMessage,
 };
 use everett_mesh_proto::time::{Instant, Now};
 
@@ -18,6 +18,8 @@ use super::net::Net;
 const SEED_RETRY: Duration = Duration::from_secs(1);
 /// IP and UDP around each datagram.
 const HEADERS_BYTES: usize = 28;
+
+mod hallway;
 
 #[derive(Debug)]
 enum Happening {
@@ -42,6 +44,8 @@ struct Node {
     id: NodeId,
     site: usize,
     boot_epoch: u64,
+    /// Counts its processes.
+    life: u64,
     machine: Option<Membership>,
     asleep_until: Instant,
     joined: bool,
@@ -71,7 +75,8 @@ pub struct World {
     due: BTreeMap<(Instant, u64), Due>,
     last_due: u64,
     nodes: Vec<Node>,
-    links: BTreeSet<(usize, usize)>,
+    /// Who believes to be linked to which life of whom.
+    links: BTreeMap<(usize, usize), u64>,
     sight: Sight,
 }
 
@@ -90,6 +95,7 @@ impl World {
             id: NodeId::derive(cluster, &format!("node-{number}")),
             site: net.add(),
             boot_epoch: 0,
+            life: 0,
             machine: None,
             asleep_until: Instant::ZERO,
             joined: false,
@@ -105,7 +111,7 @@ impl World {
             due: BTreeMap::new(),
             last_due: 0,
             nodes,
-            links: BTreeSet::new(),
+            links: BTreeMap::new(),
             sight: Sight::default(),
         }
     }
@@ -201,6 +207,7 @@ impl World {
         let now = Now { mono: self.now, wall_ms: 0 };
         node.machine = Some(Membership::new(now, self.config.clone(), record, nonce));
         node.boot_epoch = boot_epoch;
+        node.life += 1;
         node.joined = false;
         self.sight.checks.restarted(number);
         self.input(number, Input::Cmd(Cmd::Join { known: Vec::new() }));
@@ -208,15 +215,25 @@ impl World {
         self.schedule(Duration::ZERO, Due::Seeds(number, seeds));
     }
 
-    /// The node falls silent: power lost.
+    /// The node falls silent: power lost. The others' links to it stand until they time out or it is there again.
     pub fn crash(&mut self, number: usize) {
         self.nodes[number].machine = None;
-        self.links.retain(|&(a, b)| a != number && b != number);
+        self.links.retain(|&(a, _), _| a != number);
+    }
+
+    /// Links between nodes that no longer reach each other time out.
+    pub fn links_time_out(&mut self) {
+        let net = &self.net;
+        let broken = |&(a, b): &(usize, usize)| !net.reaches(a, b) || !net.reaches(b, a);
+        let gone: Vec<_> = self.links.keys().copied().filter(broken).collect();
+        for (a, b) in gone {
+            self.reach(b, a, Happening::Unlinked);
+        }
     }
 
     /// The process dies, and its host says so to all who are linked.
     pub fn kill(&mut self, number: usize) {
-        let linked: Vec<_> = self.links.iter().filter(|(a, _)| *a == number).map(|&(_, b)| b).collect();
+        let linked: Vec<_> = self.links.keys().filter(|(a, _)| *a == number).map(|&(_, b)| b).collect();
         self.crash(number);
         for to in linked {
             if let Some(delay) = self.net.datagram(number, to) {
@@ -291,100 +308,5 @@ impl World {
                 }
             }
         }
-    }
-
-    fn reach(&mut self, from: usize, to: usize, what: Happening) {
-        let peer = self.nodes[from].id;
-        let input = match what {
-            Happening::Datagram(message) => Input::Datagram { from: peer, message },
-            Happening::Stream(message) => Input::Stream { from: peer, message },
-            Happening::Linked => {
-                self.links.insert((to, from));
-                Input::Transport(Transport::Connected { node: peer, rtt: self.net.rtt(from, to) })
-            }
-            Happening::Unlinked => {
-                self.links.remove(&(to, from));
-                Input::Transport(Transport::Closed { node: peer })
-            }
-        };
-        self.input(to, input);
-    }
-
-    fn input(&mut self, number: usize, input: Input) {
-        let now = Now { mono: self.now, wall_ms: 0 };
-        if let Some(machine) = &mut self.nodes[number].machine {
-            machine.handle_input(now, input);
-            self.after_step(number);
-        }
-    }
-
-    fn after_step(&mut self, number: usize) {
-        while let Some(output) = self.nodes[number].machine.as_mut().and_then(Membership::poll_output) {
-            let line = format!("{:?} {number} {output:?}\n", self.now);
-            self.sight.trace.update(line.as_bytes());
-            self.carry_out(number, output);
-        }
-        let Some(machine) = &self.nodes[number].machine else { return };
-        self.sight.checks.after_step(number, machine);
-        if let Some(deadline) = machine.poll_timeout() {
-            let after = deadline.at.saturating_since(self.now);
-            self.schedule(after, Due::Wake(number));
-        }
-    }
-
-    fn carry_out(&mut self, from: usize, output: Output) {
-        match output {
-            Output::Datagram { to, message } => {
-                self.count(message.bytes());
-                let to = self.number(to);
-                if let Some(delay) = self.net.datagram(from, to) {
-                    self.schedule(delay, Due::Reach { from, to, what: Happening::Datagram(message) });
-                }
-            }
-            Output::Stream { to, message } => {
-                self.count(0);
-                let to = self.number(to);
-                if let Some(delay) = self.net.stream(from, to) {
-                    self.schedule(delay, Due::Reach { from, to, what: Happening::Stream(message) });
-                }
-            }
-            Output::Dial { node, .. } => self.dial(from, self.number(node)),
-            Output::Event(event) => self.hear(from, event),
-        }
-    }
-
-    fn hear(&mut self, number: usize, event: Event) {
-        if let Event::Probed { .. } = event {
-            return;
-        }
-        if let Event::Joined { .. } = event {
-            self.nodes[number].joined = true;
-        }
-        if let Event::EpochBehind { known } = event {
-            self.nodes[number].boot_epoch = known + 1;
-            self.input(number, Input::Cmd(Cmd::BootEpoch(known + 1)));
-        }
-        if event == Event::LeaveDone {
-            self.kill(number);
-        }
-        self.events.push((self.now, number, event));
-    }
-
-    fn dial(&mut self, from: usize, to: usize) {
-        let both_ways = self.net.reaches(from, to) && self.net.reaches(to, from);
-        if both_ways && self.nodes[to].machine.is_some() {
-            let rtt = self.net.rtt(from, to);
-            self.schedule(rtt, Due::Reach { from, to, what: Happening::Linked });
-            self.schedule(rtt, Due::Reach { from: to, to: from, what: Happening::Linked });
-        }
-    }
-
-    fn number(&self, id: NodeId) -> usize {
-        self.nodes.iter().position(|node| node.id == id).expect("only nodes of this world are spoken to")
-    }
-
-    fn count(&mut self, bytes: usize) {
-        self.traffic.messages += 1;
-        self.traffic.bytes += bytes + HEADERS_BYTES;
     }
 }

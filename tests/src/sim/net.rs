@@ -4,7 +4,7 @@
 //! Each packet is delayed by half of that plus jitter, now and then by much more, and lost on its own. Pairs of nodes or of
 //! sites can be cut, in one direction too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -23,6 +23,7 @@ pub struct Net {
     site_of: Vec<usize>,
     groups: Vec<u32>,
     cut: BTreeSet<(usize, usize)>,
+    lossy: BTreeMap<usize, f64>,
     /// The share of packets lost.
     pub loss: f64,
 }
@@ -32,7 +33,15 @@ impl Net {
     pub fn new(seed: u64, sites: usize) -> Self {
         let mut rng = Pcg64::seed_from_u64(seed);
         let places = (0..sites).map(|_| on_a_globe(&mut rng)).collect();
-        Self { rng, places, site_of: Vec::new(), groups: Vec::new(), cut: BTreeSet::new(), loss: 0.0 }
+        Self {
+            rng,
+            places,
+            site_of: Vec::new(),
+            groups: Vec::new(),
+            cut: BTreeSet::new(),
+            lossy: BTreeMap::new(),
+            loss: 0.0,
+        }
     }
 
     /// A further node; sites are filled in turn. Returns its site.
@@ -65,6 +74,11 @@ impl Net {
         }
     }
 
+    /// Loses this share of the packets that a node should receive.
+    pub fn lose_towards(&mut self, node: usize, share: f64) {
+        self.lossy.insert(node, share);
+    }
+
     /// Cuts this share of the pairs of sites, both ways.
     pub fn cut_sites(&mut self, share: f64) {
         let sites = self.places.len();
@@ -89,7 +103,7 @@ impl Net {
 
     /// How long one packet takes, or `None` if it is lost.
     pub fn datagram(&mut self, from: usize, to: usize) -> Option<Duration> {
-        let lost = self.rng.random_bool(self.loss);
+        let lost = self.rng.random_bool(self.lossy.get(&to).copied().unwrap_or(self.loss));
         let delay = self.one_way(from, to);
         (self.reaches(from, to) && !lost).then_some(delay)
     }

@@ -185,11 +185,12 @@ pub(super) async fn patient<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("did not come")
 }
 
-/// Lets everything else run until `condition` holds.
+/// Looks again and again until `condition` holds.
 pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(1));
     patient(async {
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            looks.tick().await;
         }
     })
     .await;

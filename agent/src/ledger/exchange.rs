@@ -265,7 +265,11 @@ impl Exchange {
             }
             Alarm::Fork { from, dot } => {
                 self.counts.forks += 1;
-                tracing::error!(peer = self.links.name(*from), ?dot, "a peer holds writes of this life that it never made");
+                tracing::error!(
+                    peer = self.links.name(*from),
+                    ?dot,
+                    "a peer holds writes of this life that it never made"
+                );
             }
             Alarm::Divergence { space, key } => {
                 self.counts.divergences += 1;
@@ -389,9 +393,10 @@ fn vectors_of(hello: &Hello) -> Vectors {
 
 /// The last own dot among `groups`.
 fn last_own(replica: &Replica, groups: &[Bytes]) -> Option<(Space, u64)> {
-    let span = groups.iter().rev().find_map(|payload| {
-        decode_span(payload).ok().flatten().filter(|span| span.author == replica.id())
-    })?;
+    let span = groups
+        .iter()
+        .rev()
+        .find_map(|payload| decode_span(payload).ok().flatten().filter(|span| span.author == replica.id()))?;
     Some((span.space, span.last))
 }
 

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Commands to the hub. Full: `Net::command` refuses, `Net::broadcast` marks every peer behind, so nothing is lost unseen.
+/// Commands to the hub. Full: `Net::command` waits, `Net::try_command` refuses, `Net::tell` and `Net::broadcast` lose the
+/// command and mark every peer behind, so nothing is lost unseen.
 pub const COMMANDS: usize = 4096;
 
 /// Questions of dialers, greeters and links to the hub. Full: the asking task waits.

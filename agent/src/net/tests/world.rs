@@ -66,6 +66,17 @@ pub(super) fn local(start: Start) -> Local {
     }
 }
 
+pub(super) fn setup(mtls: &Arc<Mtls>, limits: Limits, local: watch::Receiver<Arc<Local>>) -> Setup {
+    Setup {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        mtls: Arc::clone(mtls),
+        limits,
+        local,
+        wake_data: Arc::new(|| {}),
+        wake_sessions: Arc::new(|| {}),
+    }
+}
+
 /// A running net with all that comes out of it.
 pub(super) struct Agent {
     pub(super) net: Net,
@@ -82,14 +93,7 @@ impl Agent {
 
     pub(super) fn with(mtls: &Arc<Mtls>, start_of: Start, limits: Limits) -> Self {
         let (local, following) = watch::channel(Arc::new(local(start_of)));
-        let setup = Setup {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            mtls: Arc::clone(mtls),
-            limits,
-            local: following,
-            wake_data: Arc::new(|| {}),
-            wake_sessions: Arc::new(|| {}),
-        };
+        let setup = setup(mtls, limits, following);
         let (net, inboxes, hub) = start(&setup).unwrap();
         Self { net, inboxes, hub, local }
     }

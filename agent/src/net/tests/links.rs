@@ -96,12 +96,16 @@ async fn datagram(agent: &mut Agent) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_second_dial_to_a_linked_peer_changes_nothing() {
-    let (mut a, b) = pair(&authority()).await;
+    let (mut a, mut b) = pair(&authority()).await;
     b.dial(&a).await;
     let member = Target::Member(b.id());
     a.command(Command::Connect { target: member, addresses: vec![b.net.local_address()] }).await;
-    a.command(Command::Datagram { peer: b.id(), bytes: b"\x01x"[..].into() }).await;
     a.drained().await;
+    // Far more packets than two handshakes take.
+    for round in 0..100_u8 {
+        a.command(Command::Datagram { peer: b.id(), bytes: vec![1, round].into() }).await;
+        assert_eq!(datagram(&mut b).await, [1, round]);
+    }
     assert!(a.inboxes.data.next_now().is_none());
 }
 

@@ -265,7 +265,9 @@ impl Mesh {
             Event::LeaveDone => drop((self.tell)(News::LeaveDone)),
             Event::Joined { members } => tracing::info!(members, "joined the mesh"),
             Event::SiteUnreachable { site } => tracing::warn!(site, "a whole site is unreachable"),
-            Event::Degraded { node, degraded } => tracing::info!(member = self.name(node), degraded, "member's answers"),
+            Event::Degraded { node, degraded } => {
+                tracing::info!(member = self.name(node), degraded, "member's answers")
+            }
             Event::SelfIsolated => tracing::warn!("nobody answers: this node is cut off"),
             Event::IsolationEnded => tracing::info!("somebody answers again"),
         }

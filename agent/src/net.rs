@@ -142,12 +142,23 @@ impl Net {
         })
     }
 
-    /// Queues a frame for every peer that is not behind. Never waits; if the net does not keep up, all peers are behind.
-    pub fn broadcast(&self, frame: Frame) {
-        let command = Command::Broadcast { frame };
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.commands.try_send(command) {
-            self.overrun.store(true, Ordering::SeqCst);
+    /// Gives a command from a thread that never waits and has no use for one that comes back. If there is no room, the
+    /// command is lost and every peer is behind: `Behind` and `Drained` begin its catch-up anew, so nothing is lost unseen.
+    /// Says whether the command was taken.
+    pub fn tell(&self, command: Command) -> bool {
+        match self.commands.try_send(command) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.overrun.store(true, Ordering::SeqCst);
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
         }
+    }
+
+    /// Queues a frame for every peer that is not behind.
+    pub fn broadcast(&self, frame: Frame) {
+        self.tell(Command::Broadcast { frame });
     }
 
     /// Who we are, by our own certificate.

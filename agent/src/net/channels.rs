@@ -1,6 +1,6 @@
 //! Every channel of the net: its capacity, and what happens when it is full.
 //!
-//! An [`Outlet`] leads out of the net to a consumer that may be a thread without a runtime: it wakes that thread when the
+//! An `Outlet` leads out of the net to a consumer that may be a thread without a runtime: it wakes that thread when the
 //! channel stops being empty, and not again until the consumer has seen it empty. A [`Credit`] bounds what lies between
 //! a stream and its consumer in bytes: whoever drops the message gives the bytes back, and until then nothing more is read.
 //! What leads to a peer is bounded in bytes by its lane (see `lane`).
@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Commands to the hub. Full: `Net::command` refuses, `Net::broadcast` marks every peer behind, so nothing is lost unseen.
+/// Commands to the hub. Full: `Net::command` waits, `Net::try_command` refuses, `Net::tell` and `Net::broadcast` lose the
+/// command and mark every peer behind, so nothing is lost unseen.
 pub const COMMANDS: usize = 4096;
 
 /// Questions of dialers, greeters and links to the hub. Full: the asking task waits.

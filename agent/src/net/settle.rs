@@ -4,8 +4,8 @@
 //! nodes the one with the lower id decides, one connection at a time, and numbers what it grants; the other follows the
 //! highest number. So both always end on one connection, in whatever order the packets come, and no clock is compared.
 //!
-//! A process is (boot epoch, nonce). A later start of the peer's node takes over at once. An earlier or equal one, while
-//! the old link still answers, is fenced; whether it answers takes a moment to see, and until then the newcomer is told to
+//! A process is known by its nonce; its boot epoch may rise while it runs, when it learns that the mesh knew a later one.
+//! A later start of the peer's node takes over at once. An earlier or equal one, while the old link still answers, is fenced; whether it answers takes a moment to see, and until then the newcomer is told to
 //! come again.
 
 use everett_mesh_proto::wire::Hello;
@@ -78,7 +78,7 @@ pub(super) fn decide(standing: Option<&Standing>, newcomer: Process, decider: De
     if standing.is_closed {
         return Verdict::Take;
     }
-    if standing.process != newcomer {
+    if standing.process.nonce != newcomer.nonce {
         return between_processes(standing, newcomer);
     }
     match decider {
@@ -126,6 +126,13 @@ mod tests {
         assert_eq!(numbered(3), Verdict::Duplicate);
         assert_eq!(numbered(2), Verdict::Duplicate);
         assert_eq!(numbered(0), Verdict::Unnumbered);
+    }
+
+    #[test]
+    fn a_process_whose_epoch_rose_is_still_the_same() {
+        let risen = Process { boot_epoch: 9, ..PROCESS };
+        assert_eq!(decide(Some(&standing()), risen, Decider::Us), Verdict::Duplicate);
+        assert_eq!(decide(Some(&standing()), risen, Decider::Peer { ordinal: 4 }), Verdict::Take);
     }
 
     #[test]

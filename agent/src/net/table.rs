@@ -220,9 +220,9 @@ impl Table {
         }
     }
 
-    /// A broadcast was lost before it reached anybody.
+    /// Commands were lost on their way here, nobody knows which: every peer is behind, and said to be so again.
     pub(super) fn all_fall_behind(&mut self) {
-        for entry in self.entries.values_mut().filter(|entry| !entry.is_behind) {
+        for entry in self.entries.values_mut() {
             entry.ops.cut();
             entry.fall_behind();
         }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use everett_mesh_proto::id::ReplicaId;
 
-use super::world::{Agent, FIRST, Start, authority, bundle, mtls, pair, patient, quick, until};
+use tokio::sync::watch;
+
+use super::world::{Agent, FIRST, Start, authority, bundle, local, mtls, pair, patient, quick, setup, until};
 use crate::net::messages::{Command, DataEvent, DownReason, MemberEvent};
 use crate::net::refusal::{Close, Refusal};
-use crate::net::{Inbox, Target};
+use crate::net::{Inbox, Setup, StartError, Target, spawn, start};
 
 #[tokio::test]
 async fn two_agents_link_and_know_each_other_by_their_certificates() {
@@ -93,12 +95,16 @@ async fn datagram(agent: &mut Agent) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_second_dial_to_a_linked_peer_changes_nothing() {
-    let (mut a, b) = pair(&authority()).await;
+    let (mut a, mut b) = pair(&authority()).await;
     b.dial(&a).await;
     let member = Target::Member(b.id());
     a.command(Command::Connect { target: member, addresses: vec![b.net.local_address()] }).await;
-    a.command(Command::Datagram { peer: b.id(), bytes: b"\x01x"[..].into() }).await;
     a.drained().await;
+    // Far more packets than two handshakes take.
+    for round in 0..100_u8 {
+        a.command(Command::Datagram { peer: b.id(), bytes: vec![1, round].into() }).await;
+        assert_eq!(datagram(&mut b).await, [1, round]);
+    }
     assert!(a.inboxes.data.next_now().is_none());
 }
 
@@ -172,6 +178,38 @@ async fn a_disconnected_member_is_not_dialed_again() {
     assert_eq!(a.up().await.0, c.id());
     c.up().await;
     assert!(b.heard_nothing());
+}
+
+#[test]
+fn threads_speak_to_nets_on_threads_of_their_own() {
+    let authority = authority();
+    let on_thread = |node| {
+        let (sender, local) = watch::channel(Arc::new(local(FIRST)));
+        let setup = setup(&mtls(bundle(&authority, node).path()), quick(), local);
+        let members = |_net, mut inbox: Inbox<MemberEvent>| async move { while inbox.next().await.is_some() {} };
+        (sender, spawn(setup, members).unwrap())
+    };
+    let ((_a, mut one), (_b, mut two)) = (on_thread("a"), on_thread("b"));
+    let target = Target::Seed(two.net.local_address().to_string());
+    assert!(one.net.tell(Command::Connect { target, addresses: Vec::new() }));
+    assert!(matches!(one.data.next_blocking(), Some(DataEvent::Up { .. })));
+    assert!(matches!(two.data.next_blocking(), Some(DataEvent::Up { .. })));
+    one.net.try_command(Command::Shutdown).unwrap();
+    one.thread.join().unwrap();
+    assert!(!one.net.tell(Command::Recheck), "an ended net takes nothing");
+    drop(two.net);
+    two.thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error_and_not_a_panic() {
+    let authority = authority();
+    let taken = Agent::new(&authority, "a");
+    let (_sender, local) = watch::channel(Arc::new(local(FIRST)));
+    let shared = mtls(bundle(&authority, "b").path());
+    let setup = Setup { listen: taken.net.local_address(), ..setup(&shared, quick(), local) };
+    assert!(matches!(start(&setup), Err(StartError::Bind { .. })));
+    assert!(matches!(spawn(setup, |_, _| async {}), Err(StartError::Bind { .. })));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use everett_certs::{Authority, Profile, files};
+use everett_certs::{Authority, CaOptions, Profile, files};
 use everett_mesh_proto::wire::{Protocol, StreamKind};
 use tempfile::TempDir;
 
@@ -224,4 +224,45 @@ async fn a_seed_that_nobody_answers_at_is_reported_and_does_no_harm() {
         )
         .await;
     assert_eq!(reported, nowhere);
+}
+
+#[tokio::test]
+async fn a_peer_whose_authority_is_trusted_no_longer_loses_its_link_at_once() {
+    let authority = authority();
+    let dir = bundle(&authority, "a");
+    let trust = mtls(dir.path());
+    let mut a = Agent::with(&trust, FIRST, quick());
+    let mut b = Agent::new(&authority, "b");
+    b.dial(&a).await;
+    a.up().await;
+    b.up().await;
+    a.command(Command::Recheck).await;
+    let successor = authority.successor(&CaOptions::default()).unwrap();
+    successor.issue(&Profile::new("fra", "a")).unwrap().save(dir.path(), true).unwrap();
+    let authorities = dir.path().join(files::CA_CERTIFICATES);
+    let both = fs::read_to_string(&authorities).unwrap();
+    let end = "-----END CERTIFICATE-----";
+    fs::write(&authorities, &both[..both.find(end).unwrap() + end.len()]).unwrap();
+    trust.reload().unwrap();
+    a.command(Command::Recheck).await;
+    assert_eq!(a.down().await, (b.id(), DownReason::ByUs(Close::Untrusted)));
+    assert_eq!(b.down().await, (a.id(), DownReason::ByPeer(Some(Close::Untrusted))));
+    b.until_refused(Refusal::UnknownCa).await;
+}
+
+#[tokio::test]
+async fn silent_strangers_hold_no_more_slots_than_there_are() {
+    let authority = authority();
+    let limits = Limits { greetings_max: 1, ..quick() };
+    let mut agent = Agent::with(&mtls(bundle(&authority, "a").path()), FIRST, limits);
+    let peer = mtls(bundle(&authority, "b").path());
+    let silent = Raw::dial(agent.net.local_address(), stranger::showing(&peer)).await.unwrap();
+    let refused = Raw::dial(agent.net.local_address(), stranger::showing(&peer)).await;
+    assert!(refused.is_err());
+    assert_eq!(agent.refused(Refusal::Crowded), 1);
+    drop(silent);
+    let mut c = Agent::new(&authority, "c");
+    c.dial(&agent).await;
+    assert_eq!(agent.up().await.0, c.id());
+    c.up().await;
 }

@@ -65,6 +65,17 @@ pub(super) fn local(start: Start) -> Local {
     }
 }
 
+pub(super) fn setup(mtls: &Arc<Mtls>, limits: Limits, local: watch::Receiver<Arc<Local>>) -> Setup {
+    Setup {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        mtls: Arc::clone(mtls),
+        limits,
+        local,
+        wake_data: Arc::new(|| {}),
+        wake_sessions: Arc::new(|| {}),
+    }
+}
+
 /// A running net with all that comes out of it.
 pub(super) struct Agent {
     pub(super) net: Net,
@@ -81,14 +92,7 @@ impl Agent {
 
     pub(super) fn with(mtls: &Arc<Mtls>, start_of: Start, limits: Limits) -> Self {
         let (local, following) = watch::channel(Arc::new(local(start_of)));
-        let setup = Setup {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            mtls: Arc::clone(mtls),
-            limits,
-            local: following,
-            wake_data: Arc::new(|| {}),
-            wake_sessions: Arc::new(|| {}),
-        };
+        let setup = setup(mtls, limits, following);
         let (net, inboxes, hub) = start(&setup).unwrap();
         Self { net, inboxes, hub, local }
     }
@@ -184,11 +188,12 @@ pub(super) async fn patient<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("did not come")
 }
 
-/// Lets everything else run until `condition` holds.
+/// Looks again and again until `condition` holds.
 pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(1));
     patient(async {
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            looks.tick().await;
         }
     })
     .await;

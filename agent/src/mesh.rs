@@ -137,12 +137,13 @@ pub async fn run(setup: Setup, net: Net, mut inbox: Inbox<MemberEvent>) {
         let sleep = mesh.sleep();
         tokio::select! {
             biased;
-            () = tokio::time::sleep(sleep) => mesh.machine.handle_timeout(mesh.clock.now()),
             event = inbox.next() => match event {
                 Some(event) => mesh.hear(event).await,
                 None => return,
             },
             Some(order) = orders.recv() => mesh.obey(order).await,
+            // After what has come: an answer that waits must not lose to its own timeout.
+            () = tokio::time::sleep(sleep) => mesh.machine.handle_timeout(mesh.clock.now()),
             _ = tick.tick() => mesh.measure().await,
         }
         mesh.drain().await;

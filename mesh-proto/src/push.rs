@@ -196,6 +196,8 @@ pub struct Push {
     /// Every own group after this commit is in `recent`.
     recent_after: Commit,
     durable: Commit,
+    /// The last dot of each author and namespace that has become durable here.
+    applied_last: Vec<(Space, Dot)>,
     ticket: u64,
     ask_at: Option<Instant>,
     outputs: VecDeque<Output>,
@@ -214,6 +216,7 @@ impl Push {
             Input::Down { peer } => drop(self.peers.remove(&peer)),
             Input::Behind { peer } => self.read_on(peer),
             Input::Drained { peer } => {
+                self.ack_all(peer);
                 if self.peers.get(&peer).is_some_and(Peer::awaits_room) {
                     self.read_on(peer);
                 }
@@ -298,6 +301,14 @@ impl Push {
         self.outputs.push_back(Output::Read(peer.reading(id, ticket, Whose::Own)));
     }
 
+    /// Acknowledgements may have been lost with what was queued: the peer hears all that is durable here of its own.
+    fn ack_all(&mut self, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        for (space, vector) in peer.acks_due(&self.applied_last) {
+            self.outputs.push_back(Output::Ack { peer: id, space, vector });
+        }
+    }
+
     /// A peer that asked is read to as well, beside what it gets anyway.
     fn read_for_asker(&mut self, id: NodeId) {
         self.ticket += 1;
@@ -324,9 +335,20 @@ impl Push {
             self.recent_bytes -= payload.len();
             self.recent_after = commit;
         }
+        self.remember_applied(applied);
         for (&id, peer) in &mut self.peers {
             for (space, vector) in peer.acks_due(applied) {
                 self.outputs.push_back(Output::Ack { peer: id, space, vector });
+            }
+        }
+    }
+
+    fn remember_applied(&mut self, applied: &[(Space, Dot)]) {
+        for (space, dot) in applied {
+            let same = |entry: &&mut (Space, Dot)| entry.1.replica == dot.replica && entry.0 == *space;
+            match self.applied_last.iter_mut().find(same) {
+                Some((_, last)) => last.seq = last.seq.max(dot.seq),
+                None => self.applied_last.push((space.clone(), *dot)),
             }
         }
     }

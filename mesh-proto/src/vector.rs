@@ -12,6 +12,7 @@ use crate::id::{Dot, ReplicaId};
 
 /// Replica id → highest contiguous seq applied. Entries of zero do not exist, so equal vectors are equal bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<ReplicaId, u64>")]
 pub struct Vector(BTreeMap<ReplicaId, u64>);
 
 impl Vector {
@@ -66,6 +67,13 @@ impl Vector {
     /// Whether nothing was applied.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// What comes from outside may hold entries of zero: they are dropped.
+impl From<BTreeMap<ReplicaId, u64>> for Vector {
+    fn from(entries: BTreeMap<ReplicaId, u64>) -> Self {
+        entries.into_iter().map(|(replica, seq)| Dot { replica, seq }).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Ledger, LedgerError};
 use crate::keeper::Task;
 use crate::mesh::{self, News};
 use crate::metrics::{Path, PeerPath};
+use crate::net::Command;
 use crate::store::{Committed, Flushed, StoreError};
 
 /// One thing another thread tells the ledger.
@@ -86,11 +87,18 @@ impl Ledger {
                     self.host.metrics.record_peer(PeerPath::Probe, &name, rtt);
                 }
             }
-            News::Fenced => peers.fenced = true,
+            News::Fenced => self.fall_silent(),
             News::EpochBehind { known } => (self.ports.keeper)(Task::RaiseEpoch { known }),
             News::SeedUnreached => peers.seeds_unreached += 1,
             News::LeaveDone => self.left = true,
         }
+    }
+
+    /// A later life of this node speaks in the mesh: this process goes on serving its host, and says nothing more to peers.
+    fn fall_silent(&mut self) {
+        self.host.peers.fenced = true;
+        self.left = true;
+        (self.ports.net)(Command::Shutdown);
     }
 
     /// Tells membership to take leave.

@@ -42,7 +42,7 @@ impl Running {
     /// Ends all threads, and gives back the rows' file, which nobody else writes to any more.
     pub(super) fn end(self) -> RowsFile {
         // If it is not taken, the net has ended.
-        drop(self.net.try_command(Command::Shutdown));
+        self.net.tell(Command::Shutdown);
         drop(self.net);
         // The courier holds the log's channel open, and the log the courier's: one of them must be told.
         drop(self.orders.send(courier::Order::End));
@@ -118,7 +118,7 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
     let net_port = net.clone();
     let ports = Ports {
         log: log_sender,
-        net: Box::new(move |command| give(&net_port, command)),
+        net: Box::new(move |command| net_port.tell(command)),
         courier: order_sender.clone(),
         keeper: Box::new(move |task| {
             if task_sender.try_send(task).is_err() {
@@ -136,15 +136,6 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
     let host = host(config, Data::new(replica, store.memtable), durable, random.random());
     let ledger = Ledger::open(doorway, settings(config), ports, host, clock)?;
     Ok((ledger, Running { net, mesh, orders: order_sender, others, file: store.file }))
-}
-
-/// Gives a command to the net without waiting. A broadcast that finds no room cuts every peer to behind.
-fn give(net: &Net, command: Command) -> bool {
-    if let Command::Broadcast { frame } = command {
-        net.broadcast(frame);
-        return true;
-    }
-    net.try_command(command).is_ok()
 }
 
 fn settings(config: &Config) -> Settings {

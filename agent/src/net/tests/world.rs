@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use everett_certs::{Authority, CaOptions, Mtls, Profile};
 use everett_mesh_proto::id::{NodeId, ReplicaId};
 use tempfile::TempDir;

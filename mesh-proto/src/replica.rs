@@ -120,7 +120,11 @@ impl Replica {
         assert_eq!(commit, self.commit.next(), "records are replayed in order and without holes");
         self.commit = commit;
         match payload {
-            Payload::Group(group) => self.apply_group(rows, &group),
+            Payload::Group(group) => {
+                // Of this life, all that was written before is somebody else's.
+                self.keyspace(&group.space).unsaid.raise(group.last());
+                self.apply_group(rows, &group)
+            }
             Payload::Adoption(adoption) => self.apply_adoption(rows, &adoption),
             Payload::Clock { mark_ms } => {
                 self.clock.replay_mark(mark_ms);

@@ -228,6 +228,24 @@ fn a_replay_of_the_records_gives_the_same_rows_and_vector() {
 }
 
 #[test]
+fn what_a_new_life_writes_depends_on_what_its_log_brought_back() {
+    let (mut a, mut b, mut c) = (Site::new(1), Site::new(2), Site::new(3));
+    a.edit(1, [set("cause", "1")]);
+    b.hears(2, &a);
+    let mut again = Site::new(9);
+    for record in &b.records {
+        let payload = wire::decode_payload(&record.payload).expect("a sealed payload decodes");
+        let Ok(()) = again.replica.replay(&mut again.rows, record.commit, payload);
+    }
+    again.log = Log::resume(Sink, again.replica.commit());
+    again.edit(3, [set("effect", "2")]);
+    c.hears(4, &again);
+    assert_eq!(c.get(5, "effect"), None);
+    c.hears(6, &a);
+    assert_eq!(c.get(7, "effect").as_deref(), Some("2"));
+}
+
+#[test]
 fn more_of_my_living_id_than_i_wrote_is_a_fork() {
     let (mut a, mut twin) = (Site::new(1), Site::new(1));
     twin.edit(1, [set("k", "v")]);

@@ -7,6 +7,7 @@ pub mod config;
 pub mod courier;
 pub mod exit;
 pub mod identity;
+pub mod keeper;
 pub mod ledger;
 pub mod mesh;
 pub mod metrics;

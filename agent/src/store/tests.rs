@@ -173,7 +173,7 @@ impl World {
 #[test]
 fn a_store_that_is_flushed_interrupted_killed_and_replayed_equals_memory() {
     let mut interrupted = 0;
-    for seed in 0..60 {
+    for seed in 0..24 {
         let mut world = World::new(seed);
         for step in 0..100 {
             match world.random.random_range(0..20) {
@@ -188,7 +188,7 @@ fn a_store_that_is_flushed_interrupted_killed_and_replayed_equals_memory() {
             world.check(&format!("seed {seed}, step {step}"));
         }
     }
-    assert!(interrupted > 50, "the schedule must interrupt flushes, not only {interrupted}");
+    assert!(interrupted > 20, "the schedule must interrupt flushes, not only {interrupted}");
 }
 
 #[test]

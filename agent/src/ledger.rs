@@ -35,7 +35,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
-use crate::store::{LogRequest, Sealed, StoreError};
+use crate::store::{Sealed, StoreError};
 
 use flush::Flushing;
 use inbox::Inbox;
@@ -237,13 +237,12 @@ impl Ledger {
         if self.backlog.is_empty() {
             return Ok(());
         }
-        match self.ports.log.try_send(LogRequest::Append(std::mem::take(&mut self.backlog))) {
+        match self.ports.log.try_send(std::mem::take(&mut self.backlog)) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(LogRequest::Append(backlog))) => {
+            Err(TrySendError::Full(backlog)) => {
                 self.backlog = backlog;
                 Ok(())
             }
-            Err(TrySendError::Full(_)) => unreachable!("what comes back is what was sent"),
             Err(TrySendError::Disconnected(_)) => Err(LedgerError::LogEnded),
         }
     }

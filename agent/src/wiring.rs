@@ -3,7 +3,7 @@
 //! | thread | runs | is told through |
 //! |---|---|---|
 //! | main | the ledger ([`crate::ledger`]) | `Notice`s, 4,096; full: the sender waits |
-//! | log | [`crate::store::log_thread`] | `LogRequest`s, 64; full: no client is served |
+//! | log | [`crate::store::log_thread`] | batches of commits, 64; full: no client is served; requests, 16 |
 //! | keeper | [`crate::keeper`] | `Task`s, 1,024; full: the word is dropped and said again |
 //! | courier | [`crate::courier`] | `Order`s, 256; full: the reading is asked for again |
 //! | mesh | tokio: the net ([`crate::net`]), membership ([`crate::mesh`]), signals | the net's own channels |

@@ -1,8 +1,10 @@
 //! Worlds to test Everett in.
 //!
-//! [`sim`] holds the simulated ones: many machines, one thread, one seed, virtual time. [`house`] holds the rules that the
-//! tree itself must keep. [`model`] runs the data path on random schedules against an event graph.
+//! [`sim`] holds the simulated ones: many machines, one thread, one seed, virtual time. [`model`] runs the data path on
+//! random schedules against an event graph. [`disk`] is a disk whose power fails. [`house`] holds the rules that the tree
+//! itself must keep.
 
+pub mod disk;
 pub mod house;
 pub mod model;
 pub mod sim;

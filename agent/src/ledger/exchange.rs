@@ -197,7 +197,7 @@ impl Ledger {
 
     fn order(&mut self, reading: Reading) {
         let peers = &self.host.peers;
-        let order = Order::Read { reading, mine: peers.vectors().clone(), durable: peers.durable() };
+        let order = Order { reading, mine: peers.vectors().clone(), durable: peers.durable() };
         if self.ports.courier.try_send(order).is_err() {
             tracing::debug!("the courier is busy: the peer is read to when it asks");
         }

@@ -12,7 +12,7 @@ use everett_mesh_proto::time::Instant;
 
 use super::Ledger;
 use crate::api::host::Phase;
-use crate::keeper::Task;
+use crate::keeper::{Flush, Task};
 use crate::store::{FlushJob, Flushed};
 
 /// The state of flushing.
@@ -66,7 +66,10 @@ impl Ledger {
     pub(super) fn release_flush(&mut self, durable: Durable) {
         let Some((held, pin)) = self.flushing.held.take() else { return };
         match held.release(durable) {
-            Ok(job) => (self.ports.keeper)(Task::Flush { job, pin, acknowledged: self.host.peers.acknowledged() }),
+            Ok(job) => {
+                let acknowledged = self.host.peers.acknowledged();
+                (self.ports.keeper)(Task::Flush(Flush { job, pin, acknowledged }));
+            },
             Err(held) => self.flushing.held = Some((held, pin)),
         }
     }

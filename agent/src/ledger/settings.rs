@@ -13,7 +13,7 @@ use crate::courier::Order;
 use crate::keeper::Task;
 use crate::mesh;
 use crate::net::{Command, DataEvent, Inbox, Local};
-use crate::store::LogRequest;
+use crate::store::Sealed;
 
 /// The ledger's knobs.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl Settings {
 /// Where the ledger's outputs go, and where peers' words come from.
 pub struct Ports {
     /// To the log: what one turn of the loop committed. Bounded; while it is full no client is served.
-    pub log: Sender<LogRequest>,
+    pub log: Sender<Vec<Sealed>>,
     /// To the net; false if it did not take the command. Must not wait.
     pub net: Box<dyn FnMut(Command) -> bool + Send>,
     /// To the courier. Full: the reading is lost, and the peer asks for what it misses.

@@ -37,7 +37,7 @@ struct Running {
     dir: tempfile::TempDir,
     door: Door<Notice>,
     log: Log<Memory>,
-    requests: Receiver<LogRequest>,
+    sealed: Receiver<Vec<Sealed>>,
     thread: JoinHandle<Result<Host, LedgerError>>,
 }
 
@@ -46,7 +46,7 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
     let path = dir.path().join("everett.sock");
     let mut settings = Settings::on(SocketSettings { path, mode: 0o600, group: None });
     adjust(&mut settings);
-    let (log_sender, requests) = bounded(4);
+    let (log_sender, sealed) = bounded(4);
     let log = Log::resume(Memory, Commit(0));
     let (doorway, door) = Doorway::open(settings.inbox_max).unwrap();
     let left = door.clone();
@@ -61,7 +61,7 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
     };
     let ledger = Ledger::open(doorway, settings, ports, host(), Clock::start()).unwrap();
     let thread = std::thread::spawn(move || ledger.run());
-    Running { dir, door, log, requests, thread }
+    Running { dir, door, log, sealed, thread }
 }
 
 impl Running {
@@ -83,10 +83,7 @@ impl Running {
 
     /// The next batch, not yet durable.
     fn batch(&self) -> Vec<Sealed> {
-        match self.requests.recv_timeout(Duration::from_secs(20)).unwrap() {
-            LogRequest::Append(batch) => batch,
-            other => panic!("the ledger asks for nothing but appends: {other:?}"),
-        }
+        self.sealed.recv_timeout(Duration::from_secs(20)).unwrap()
     }
 
     fn append(&mut self, batch: Vec<Sealed>) -> usize {

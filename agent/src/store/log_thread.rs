@@ -1,15 +1,14 @@
 //! The thread of a commit: gathers what has come, appends it as one group, syncs, and opens what was held for it.
 //!
-//! Nothing is waited for on purpose: a group is whatever arrived while the last sync ran. Requests come over one bounded
-//! channel; when it is full, whoever commits waits, which is the pace of the disk. Results leave through a [`LogSink`], so
-//! that this thread knows neither ledger nor mesh.
+//! Nothing is waited for on purpose: a group is whatever arrived while the last sync ran. Results leave
+//! through a [`LogSink`], so that this thread knows neither ledger nor mesh.
 //!
 //! Invariants: outputs leave in the order of commits, each after its record is durable; after the first error nothing is
 //! appended and nothing leaves any more.
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvError, Sender, never, select};
 use everett_mesh_proto::log::{Commit, Durable, Held, Log, Record};
 use everett_mesh_proto::replica::Outputs;
 
@@ -26,17 +25,24 @@ const GROUP_RECORDS: usize = 4096;
 /// One commit on its way to the log, with what may be said once it is there.
 pub type Sealed = (Record, Held<Outputs>);
 
-/// What the log thread is asked for.
+/// What the log thread is asked for beside appends.
 #[derive(Debug)]
 pub enum LogRequest {
-    /// Make these records durable, then say what is held.
-    Append(Vec<Sealed>),
     /// Let go of what may leave.
     Recycle(Recyclable),
     /// Take a file that was made ready.
     Spare(Spare),
     /// Say what the log holds.
     Index(Sender<LogIndex>),
+}
+
+/// Where the log thread's work comes from. Both channels are bounded; whoever commits waits at the pace of the disk.
+#[derive(Debug)]
+pub struct LogInbox {
+    /// Commits, in order. The thread ends when this channel is closed and drained.
+    pub appends: Receiver<Vec<Sealed>>,
+    /// Everything else.
+    pub requests: Receiver<LogRequest>,
 }
 
 /// A group that has become durable.
@@ -62,47 +68,83 @@ pub trait LogSink {
     fn failed(&mut self, error: LogError);
 }
 
-/// Serves requests until their channel is closed and drained, or the log fails. Returns the log if it did not fail.
-pub fn run<D: Disk, S: LogSink>(
-    mut log: Log<LogDir<D>>,
-    requests: &Receiver<LogRequest>,
-    sink: &mut S,
-) -> Option<Log<LogDir<D>>> {
-    let mut group = Group::default();
-    let mut spare_is_coming = false;
-    while let Ok(first) = requests.recv() {
-        let mut next = Some(first);
-        while let Some(request) = next {
-            match request {
-                LogRequest::Append(sealed) => sealed.into_iter().for_each(|(record, held)| group.push(record, held)),
-                LogRequest::Recycle(allowed) => {
-                    if let Err(error) = log.medium_mut().recycle(allowed) {
-                        sink.failed(error);
-                        return None;
-                    }
-                }
-                LogRequest::Spare(spare) => {
-                    spare_is_coming = false;
-                    log.medium_mut().adopt_spare(spare);
-                }
-                // Whoever asked may have gone; then nobody wants to know.
-                LogRequest::Index(reply) => drop(reply.try_send(log.medium().index())),
-            }
-            next = if group.is_full() { None } else { requests.try_recv().ok() };
-        }
-        if let Err(error) = group.commit(&mut log, sink) {
+/// Serves the inbox until no more commits can come, or the log fails. Returns the log if it did not fail.
+pub fn run<D: Disk, S: LogSink>(log: Log<LogDir<D>>, inbox: &LogInbox, sink: &mut S) -> Option<Log<LogDir<D>>> {
+    let mut writer = Writer { log, sink, spare_is_coming: false };
+    match writer.serve(inbox) {
+        Ok(()) => Some(writer.log),
+        Err(error) => {
             sink.failed(error);
-            return None;
-        }
-        if !spare_is_coming && let Some(request) = log.medium_mut().wanted_spare() {
-            spare_is_coming = true;
-            sink.spare_wanted(request);
+            None
         }
     }
-    Some(log)
 }
 
-/// Records that will be one write, and what waits for them.
+struct Writer<'a, D: Disk, S> {
+    log: Log<LogDir<D>>,
+    sink: &'a mut S,
+    spare_is_coming: bool,
+}
+
+impl<D: Disk, S: LogSink> Writer<'_, D, S> {
+    fn serve(&mut self, inbox: &LogInbox) -> Result<(), LogError> {
+        let mut group = Group::default();
+        // A closed request channel must not end the wait for commits.
+        let mut requests = inbox.requests.clone();
+        loop {
+            select! {
+                recv(inbox.appends) -> sealed => match sealed {
+                    Ok(sealed) => group.extend(sealed),
+                    Err(RecvError) => return Ok(()),
+                },
+                recv(requests) -> request => match request {
+                    Ok(request) => self.answer(request)?,
+                    Err(RecvError) => requests = never(),
+                },
+            }
+            while !group.is_full()
+                && let Ok(sealed) = inbox.appends.try_recv()
+            {
+                group.extend(sealed);
+            }
+            self.commit(&mut group)?;
+            if !self.spare_is_coming
+                && let Some(request) = self.log.medium_mut().wanted_spare()
+            {
+                self.spare_is_coming = true;
+                self.sink.spare_wanted(request);
+            }
+        }
+    }
+
+    fn answer(&mut self, request: LogRequest) -> Result<(), LogError> {
+        match request {
+            LogRequest::Recycle(allowed) => {
+                self.log.medium_mut().recycle(allowed)?;
+            }
+            LogRequest::Spare(spare) => {
+                self.spare_is_coming = false;
+                self.log.medium_mut().adopt_spare(spare);
+            }
+            // Whoever asked may have gone; then nobody wants to know.
+            LogRequest::Index(reply) => drop(reply.try_send(self.log.medium().index())),
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, group: &mut Group) -> Result<(), LogError> {
+        let began = Instant::now();
+        let Some(durable) = self.log.commit(&group.records)? else {
+            return Ok(());
+        };
+        let took = began.elapsed();
+        let said = group.release(durable);
+        self.sink.committed(Committed { durable, said, took, log_bytes: self.log.medium().bytes() });
+        Ok(())
+    }
+}
+
+/// Records that will be one append, and what waits for them.
 #[derive(Default)]
 struct Group {
     records: Vec<Record>,
@@ -111,32 +153,27 @@ struct Group {
 }
 
 impl Group {
-    fn push(&mut self, record: Record, held: Held<Outputs>) {
-        self.bytes += record.payload.len();
-        self.records.push(record);
-        self.held.push(held);
+    fn extend(&mut self, sealed: Vec<Sealed>) {
+        for (record, held) in sealed {
+            self.bytes += record.payload.len();
+            self.records.push(record);
+            self.held.push(held);
+        }
     }
 
     fn is_full(&self) -> bool {
         self.bytes >= GROUP_BYTES || self.records.len() >= GROUP_RECORDS
     }
 
-    fn commit<D: Disk, S: LogSink>(&mut self, log: &mut Log<LogDir<D>>, sink: &mut S) -> Result<(), LogError> {
-        let began = Instant::now();
-        let Some(durable) = log.commit(&self.records)? else {
-            return Ok(());
-        };
-        let took = began.elapsed();
-        let release = |held: Held<Outputs>| {
+    fn release(&mut self, durable: Durable) -> Vec<(Commit, Outputs)> {
+        self.records.clear();
+        self.bytes = 0;
+        let open = |held: Held<Outputs>| {
             let commit = held.commit();
             let outputs = held.release(durable).expect("what is held came with its record, which is durable now");
             (commit, outputs)
         };
-        let said = self.held.drain(..).map(release).collect();
-        self.records.clear();
-        self.bytes = 0;
-        sink.committed(Committed { durable, said, took, log_bytes: log.medium().bytes() });
-        Ok(())
+        self.held.drain(..).map(open).collect()
     }
 }
 

@@ -20,11 +20,14 @@ use crate::ledger::{Door, Doorway, FlushSettings, Ledger, Notice, Ports, Setting
 use crate::mesh;
 use crate::net::{self, Command, Limits, Local, MeshThread, Net};
 use crate::store::{
-    self, Committed, Courier, Folder, LogDir, LogError, LogRequest, LogSink, RowsFile, SpareRequest,
+    self, Committed, Courier, Folder, LogDir, LogError, LogInbox, LogRequest, LogSink, RowsFile, SpareRequest,
 };
 
-/// Requests that may queue for the log; each is what one turn of the ledger committed.
-const LOG_REQUESTS: usize = 64;
+/// Batches of commits that may queue for the log; each is what one turn of the ledger made.
+const COMMITS: usize = 64;
+
+/// Requests other than commits that may queue for the log.
+const LOG_REQUESTS: usize = 16;
 
 /// Notices that may queue for the ledger.
 const NOTICES: usize = 4_096;
@@ -33,7 +36,6 @@ const NOTICES: usize = 4_096;
 pub(super) struct Running {
     net: Net,
     mesh: JoinHandle<()>,
-    orders: Sender<courier::Order>,
     others: Vec<JoinHandle<()>>,
     file: RowsFile,
 }
@@ -44,8 +46,6 @@ impl Running {
         // If it is not taken, the net has ended.
         self.net.tell(Command::Shutdown);
         drop(self.net);
-        // The courier holds the log's channel open, and the log the courier's: one of them must be told.
-        drop(self.orders.send(courier::Order::End));
         for thread in [self.mesh].into_iter().chain(self.others) {
             if thread.join().is_err() {
                 tracing::error!("a thread panicked");
@@ -59,7 +59,8 @@ impl Running {
 pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Running), AgentError> {
     let Prepared { clock, mut random, mtls, me, store, replica } = prepared;
     let (doorway, door) = Doorway::open(NOTICES).map_err(|source| AgentError::Thread { name: "ledger", source })?;
-    let (log_sender, log_requests) = bounded(LOG_REQUESTS);
+    let (commit_sender, appends) = bounded(COMMITS);
+    let (log_sender, requests) = bounded(LOG_REQUESTS);
     let (task_sender, tasks) = bounded(keeper::TASKS);
     let (order_sender, orders) = bounded(courier::ORDERS);
     let (mesh_sender, mesh_orders) = mpsc::channel(mesh::ORDERS);
@@ -76,19 +77,20 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
     });
     let (hello_sender, hello_receiver) = watch::channel(hello);
 
-    let log_sink = Sink { door: door.clone(), orders: order_sender.clone() };
+    let log_sink = Sink { door: door.clone(), tasks: task_sender.clone() };
     let keeper_tools = keeper::Tools {
         file: store.file.clone(),
+        log_folder: reopen(&store.log_folder)?,
         log_bytes_max: config.store.log_bytes,
         ledger: door.clone(),
         log: log_sender.clone(),
         mesh: mesh_sender.clone(),
     };
-    let courier = Courier::new(reopen(&store.log_folder)?, store.id, me.node.to_string());
+    let courier = Courier::new(store.log_folder, store.id, me.node.to_string());
     let others = vec![
-        spawn("log", log_thread(store.log, log_requests, log_sink))?,
+        spawn("log", log_thread(store.log, LogInbox { appends, requests }, log_sink))?,
         spawn("keeper", keeper_thread(keeper_tools, tasks, door.clone()))?,
-        spawn("courier", courier_thread(courier, store.log_folder, orders, (log_sender.clone(), door.clone())))?,
+        spawn("courier", courier_thread(courier, orders, log_sender, door.clone()))?,
     ];
 
     let membership = Membership {
@@ -117,9 +119,9 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
 
     let net_port = net.clone();
     let ports = Ports {
-        log: log_sender,
+        log: commit_sender,
         net: Box::new(move |command| net_port.tell(command)),
-        courier: order_sender.clone(),
+        courier: order_sender,
         keeper: Box::new(move |task| {
             if task_sender.try_send(task).is_err() {
                 tracing::debug!("the keeper is busy: a word to it was dropped");
@@ -135,7 +137,7 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
     };
     let host = host(config, Data::new(replica, store.memtable), durable, random.random());
     let ledger = Ledger::open(doorway, settings(config), ports, host, clock)?;
-    Ok((ledger, Running { net, mesh, orders: order_sender, others, file: store.file }))
+    Ok((ledger, Running { net, mesh, others, file: store.file }))
 }
 
 fn settings(config: &Config) -> Settings {
@@ -164,7 +166,7 @@ fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<Joi
 /// What the log thread has to say, and to whom.
 struct Sink {
     door: Door<Notice>,
-    orders: Sender<courier::Order>,
+    tasks: Sender<Task>,
 }
 
 impl LogSink for Sink {
@@ -175,7 +177,7 @@ impl LogSink for Sink {
 
     fn spare_wanted(&mut self, request: SpareRequest) {
         // If it is not taken, the log makes the file itself when it needs it.
-        drop(self.orders.try_send(courier::Order::Spare(request)));
+        let _ = self.tasks.try_send(Task::Spare(request));
     }
 
     fn failed(&mut self, error: LogError) {
@@ -185,15 +187,15 @@ impl LogSink for Sink {
 
 fn log_thread(
     log: everett_mesh_proto::log::Log<LogDir<Folder>>,
-    requests: Receiver<LogRequest>,
+    inbox: LogInbox,
     mut sink: Sink,
 ) -> impl FnOnce() {
-    move || drop(store::log_thread::run(log, &requests, &mut sink))
+    move || drop(store::log_thread::run(log, &inbox, &mut sink))
 }
 
 fn keeper_thread(tools: keeper::Tools, tasks: Receiver<Task>, door: Door<Notice>) -> impl FnOnce() {
     move || {
-        if let Err(error) = keeper::run(&tools, &tasks) {
+        if let Err(error) = keeper::run(tools, &tasks) {
             let _ = door.send(Notice::Failed(error));
         }
     }
@@ -201,13 +203,13 @@ fn keeper_thread(tools: keeper::Tools, tasks: Receiver<Task>, door: Door<Notice>
 
 fn courier_thread(
     courier: Courier,
-    folder: Folder,
     orders: Receiver<courier::Order>,
-    (log, door): (Sender<LogRequest>, Door<Notice>),
+    log: Sender<LogRequest>,
+    door: Door<Notice>,
 ) -> impl FnOnce() {
     move || {
         let answer = |piece| door.send(Notice::Push(push::Input::Read(piece))).is_ok();
-        if let Err(error) = courier::run(courier, &folder, &orders, &log, answer) {
+        if let Err(error) = courier::run(courier, &orders, &log, answer) {
             let _ = door.send(Notice::Failed(error));
         }
     }

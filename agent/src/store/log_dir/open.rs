@@ -71,6 +71,9 @@ impl<D: Disk> LogDir<D> {
         let live = scan(file, &header, last_name)?;
         live.clear_torn_tail()?;
         let pool = Pool::new(disk, settings, identity, names.spares);
+        // A former process may have been killed between a write and its sync: what was read here is now made durable.
+        live.sync()?;
+        pool.sync_names()?;
         Ok(Self::assemble(pool, sealed, live))
     }
 
@@ -213,7 +216,6 @@ impl<F: DiskFile> Live<F> {
             return Ok(());
         }
         tail.fill(0);
-        self.write(&tail, self.end)?;
-        self.sync()
+        self.write(&tail, self.end)
     }
 }

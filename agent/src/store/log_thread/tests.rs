@@ -36,11 +36,28 @@ impl LogSink for Heard {
     }
 }
 
-fn append(commit: u64) -> LogRequest {
+fn sealed(commit: u64) -> Sealed {
     let commit = Commit(commit);
     let payload = encode_payload(&Payload::Clock { mark_ms: commit.0 });
     let push = Output::Push { space: Space::numbered(0), payload: Bytes::copy_from_slice(&commit.0.to_le_bytes()) };
-    LogRequest::Append(vec![(Record { commit, payload }, Held::new(commit, vec![push]))])
+    (Record { commit, payload }, Held::new(commit, vec![push]))
+}
+
+fn asked(requests: Vec<LogRequest>) -> Receiver<LogRequest> {
+    let (sender, receiver) = bounded(64);
+    for request in requests {
+        sender.send(request).unwrap();
+    }
+    receiver
+}
+
+/// An inbox in which everything lies already, one message per range of commits.
+fn inbox(turns: &[std::ops::RangeInclusive<u64>], requests: Vec<LogRequest>) -> LogInbox {
+    let (sender, appends) = bounded(64);
+    for turn in turns {
+        sender.send(turn.clone().map(sealed).collect()).unwrap();
+    }
+    LogInbox { appends, requests: asked(requests) }
 }
 
 fn commits(heard: &Heard) -> Vec<u64> {
@@ -51,13 +68,9 @@ fn commits(heard: &Heard) -> Vec<u64> {
 fn what_gathers_while_a_sync_runs_is_one_group() {
     let dir = TempDir::new().unwrap();
     let log = LogDir::create(Folder::open(dir.path()).unwrap(), SMALL, IDENTITY, 1).unwrap();
-    let (sender, receiver) = bounded(64);
-    for commit in 1..=10 {
-        sender.send(append(commit)).unwrap();
-    }
-    drop(sender);
+    let inbox = inbox(&[1..=3, 4..=4, 5..=10], Vec::new());
     let mut heard = Heard::default();
-    let log = run(Log::resume(log, Commit(0)), &receiver, &mut heard).unwrap();
+    let log = run(Log::resume(log, Commit(0)), &inbox, &mut heard).unwrap();
     assert_eq!(log.durable().upto(), Commit(10));
     assert_eq!(heard.committed.len(), 1);
     assert_eq!(heard.committed[0].durable.upto(), Commit(10));
@@ -69,16 +82,21 @@ fn what_gathers_while_a_sync_runs_is_one_group() {
 fn the_index_and_recycling_are_served_between_groups() {
     let dir = TempDir::new().unwrap();
     let log = LogDir::create(Folder::open(dir.path()).unwrap(), SMALL, IDENTITY, 1).unwrap();
-    let (sender, receiver) = bounded(64);
     let (reply, index) = bounded(1);
     let all = Recyclable { flushed: 1, acknowledged: 1, bytes_max: 0 };
-    for request in [append(1), LogRequest::Recycle(all), LogRequest::Index(reply), append(2)] {
-        sender.send(request).unwrap();
-    }
-    drop(sender);
+    let (sender, appends) = bounded(64);
+    let inbox = LogInbox { requests: asked(vec![LogRequest::Recycle(all), LogRequest::Index(reply)]), appends };
     let mut heard = Heard::default();
-    run(Log::resume(log, Commit(0)), &receiver, &mut heard).unwrap();
-    assert_eq!(index.try_recv().unwrap().segments().len(), 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The commit comes only after the requests were answered, so nothing else can have woken the thread.
+            sender.send(vec![sealed(1)]).unwrap();
+            assert_eq!(index.recv().unwrap().segments().len(), 1);
+            sender.send(vec![sealed(2)]).unwrap();
+            drop(sender);
+        });
+        run(Log::resume(log, Commit(0)), &inbox, &mut heard).unwrap();
+    });
     assert_eq!(commits(&heard), [1, 2]);
 }
 
@@ -140,11 +158,9 @@ fn after_a_failed_sync_nothing_is_said_and_the_failure_is_reported() {
     let disk = Worn(Folder::open(dir.path()).unwrap(), worn.clone());
     let log = LogDir::create(disk, SMALL, IDENTITY, 1).unwrap();
     worn.set(true);
-    let (sender, receiver) = bounded(64);
-    sender.send(append(1)).unwrap();
-    sender.send(append(2)).unwrap();
+    let inbox = inbox(&[1..=1, 2..=2], Vec::new());
     let mut heard = Heard::default();
-    assert!(run(Log::resume(log, Commit(0)), &receiver, &mut heard).is_none(), "the thread ends by itself");
+    assert!(run(Log::resume(log, Commit(0)), &inbox, &mut heard).is_none(), "the thread ends by itself");
     assert!(heard.committed.is_empty());
     assert!(matches!(heard.failed.as_slice(), [LogError::Io { .. }]), "{:?}", heard.failed);
 }

@@ -7,6 +7,7 @@ mod agent;
 mod ask;
 mod certs;
 pub mod client;
+mod demo;
 mod failure;
 mod members;
 mod report;
@@ -41,6 +42,8 @@ enum Verb {
     Members(SocketArgs),
     /// show how long things take, as percentiles
     Report(SocketArgs),
+    /// run a mesh on this host, at work, cut apart and healed
+    Demo(demo::DemoArgs),
 }
 
 /// Which agent to ask, and for whom the answer is.
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
         Verb::Status(args) => status::run(&args),
         Verb::Members(args) => members::run(&args),
         Verb::Report(args) => report::run(&args),
+        Verb::Demo(args) => demo::run(&args),
     };
     finish(outcome)
 }

@@ -48,6 +48,9 @@ pub struct Config {
     /// Directory of the log segments and of `rows.redb`.
     #[serde(default = "default_state")]
     pub state: PathBuf,
+    /// File that names the agent's process while it runs; none by default, since a service manager knows.
+    #[serde(default)]
+    pub pid_file: Option<PathBuf>,
     /// The socket that local clients connect to.
     #[serde(default)]
     pub socket: SocketConfig,
@@ -191,6 +194,7 @@ impl Config {
             listen: default_listen(),
             advertise: None,
             state: default_state(),
+            pid_file: None,
             socket: SocketConfig::default(),
             store: StoreConfig::default(),
             limits: LimitsConfig::default(),
@@ -207,7 +211,8 @@ impl Config {
     }
 
     fn anchor(&mut self, directory: &Path) {
-        for path in [&mut self.certificates, &mut self.state, &mut self.socket.path] {
+        let paths = [&mut self.certificates, &mut self.state, &mut self.socket.path];
+        for path in paths.into_iter().chain(&mut self.pid_file) {
             if path.is_relative() {
                 *path = directory.join(&*path);
             }

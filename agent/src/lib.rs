@@ -13,6 +13,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod net;
 pub mod peers;
+pub mod pid_file;
 pub mod report;
 pub mod store;
 pub mod systemd;

@@ -20,7 +20,7 @@ fn the_example_states_the_defaults() {
 
 #[test]
 fn the_example_names_every_knob() {
-    let commented = ["advertise", "group"];
+    let commented = ["advertise", "group", "pid_file"];
     let uncommented: String = EXAMPLE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
@@ -29,7 +29,7 @@ fn the_example_names_every_knob() {
         })
         .fold(String::new(), |all, line| all + line + "\n");
     let parsed = parse(&uncommented).expect("the example must parse with its comments lifted");
-    assert!(parsed.advertise.is_some() && parsed.socket.group.is_some());
+    assert!(parsed.advertise.is_some() && parsed.pid_file.is_some() && parsed.socket.group.is_some());
     let fields = format!("{parsed:?}")
         .split([' ', '{', ','])
         .filter_map(|word| word.strip_suffix(':'))

@@ -186,6 +186,7 @@ impl World {
                         self.catch_up(from, number)?;
                     }
                 }
+                Signal::Visible { .. } => self.count("visible"),
                 Signal::Broke { .. } => return Err((number, Fault::Broke)),
                 Signal::Alarm(Alarm::Skew { .. }) => self.count("skews"),
                 Signal::Alarm(alarm @ (Alarm::Fork { .. } | Alarm::Divergence { .. })) => {

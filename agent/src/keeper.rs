@@ -143,8 +143,8 @@ impl Keeper {
         let (reply, index) = bounded(1);
         let asked = self.tools.log.send(LogRequest::Index(reply)).is_ok();
         let Some(index) = index.recv().ok().filter(|_| asked) else { return };
-        let acknowledged = index
-            .acknowledged_through(|space, author| acknowledged.get(space).map_or(0, |vector| vector.seq(author)));
+        let acknowledged =
+            index.acknowledged_through(|space, author| acknowledged.get(space).map_or(0, |vector| vector.seq(author)));
         let allowed = Recyclable { flushed, acknowledged, bytes_max: self.tools.log_bytes_max };
         // If the log has ended, so does the process.
         let _ = self.tools.log.send(LogRequest::Recycle(allowed));

@@ -93,7 +93,9 @@ impl Peers {
     pub fn committed(&mut self, now: Now, upto: Durable, said: Vec<(Commit, Outputs)>) {
         let mut pushes = Vec::new();
         let mut applied = Vec::new();
-        for (commit, output) in said.into_iter().flat_map(|(commit, outputs)| outputs.into_iter().map(move |o| (commit, o))) {
+        for (commit, output) in
+            said.into_iter().flat_map(|(commit, outputs)| outputs.into_iter().map(move |o| (commit, o)))
+        {
             match output {
                 Output::Push { payload, .. } => pushes.push((commit, payload)),
                 Output::Applied { space, dots } => {
@@ -128,7 +130,8 @@ impl Peers {
     pub fn acknowledged(&self) -> Vectors {
         let others = || self.roster.iter().filter(|listed| !listed.own && listed.state != MemberState::Left);
         let at_all = |space: &Space, dot: Dot| {
-            let at = |listed: &Listed| self.push.durable_at(listed.node, space).map_or(0, |there| there.seq(dot.replica));
+            let at =
+                |listed: &Listed| self.push.durable_at(listed.node, space).map_or(0, |there| there.seq(dot.replica));
             Dot { seq: others().map(at).min().unwrap_or(u64::MAX).min(dot.seq), ..dot }
         };
         let spaces = self.vectors.iter();

@@ -23,6 +23,7 @@ mod open;
 pub mod rows_file;
 pub mod segment;
 mod segment_cursor;
+mod tree;
 
 pub use courier::{Courier, Known};
 pub use disk::{Disk, DiskFile, Folder};

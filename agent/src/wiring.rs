@@ -110,10 +110,12 @@ fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     let mut random = Pcg64::try_from_rng(&mut SysRng).map_err(|_| AgentError::Random)?;
     let mtls = Arc::new(Mtls::load(&config.certificates)?);
     let me = NodeIdentity::from(&mtls.identity());
+    let placer = Placer::new(mtls.place_key().as_bytes());
     let mut store = Store::open(&StoreConfig {
         path: config.state.clone(),
         cluster: me.cluster,
         place_fingerprint: mtls.place_key().fingerprint(),
+        placer: placer.clone(),
         log: LogSettings { segment_bytes: config.store.segment_bytes, ..LogSettings::default() },
         cache_bytes: usize::try_from(config.store.cache_bytes).unwrap_or(usize::MAX),
         new_id: StoreId(random.random()),
@@ -121,7 +123,7 @@ fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     })?;
     let replica_config = replica::Config {
         id: new_life(&store, &me.node, clock.now(), random.random()),
-        placer: Placer::new(mtls.place_key().as_bytes()),
+        placer,
         max_skew: config.clock.max_skew,
         gate_bytes_max: GATE_BYTES_MAX,
     };

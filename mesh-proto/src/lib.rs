@@ -10,8 +10,10 @@ pub mod id;
 pub mod log;
 pub mod membership;
 pub mod push;
+pub mod repair;
 pub mod replica;
 pub mod rows;
+pub mod summary;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;

@@ -66,7 +66,27 @@ impl Kind {
 
 /// An encoded row key; compares in place order. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Bytes", into = "Bytes")]
 pub struct RowKey(Bytes);
+
+/// Bytes from outside are no row key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a row key")]
+pub struct BadRowKey;
+
+impl TryFrom<Bytes> for RowKey {
+    type Error = BadRowKey;
+
+    fn try_from(bytes: Bytes) -> Result<Self, BadRowKey> {
+        Self::from_bytes(bytes).ok_or(BadRowKey)
+    }
+}
+
+impl From<RowKey> for Bytes {
+    fn from(key: RowKey) -> Self {
+        key.0
+    }
+}
 
 impl RowKey {
     /// The key of `key`'s row of `kind`, for kinds of one row per key.

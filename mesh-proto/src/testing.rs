@@ -3,8 +3,10 @@
 //! Compiled only with the `testing` feature or for this crate's own tests. Worlds (many nodes, networks, schedules) are
 //! the tests crate's.
 
+mod content;
 mod rows;
 
+pub use content::MemoryContent;
 pub use rows::MemoryRows;
 
 use std::time::Duration;

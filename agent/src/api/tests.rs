@@ -37,7 +37,7 @@ pub(crate) fn host() -> Host {
         gate_bytes_max: 1 << 20,
     };
     let dir = tempfile::tempdir().unwrap();
-    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20).unwrap();
+    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20, Placer::new(&[7; 32])).unwrap();
     file.write_facts(&facts()).unwrap();
     // The file stays open and is gone with its last reader.
     let rows = Memtable::new(file).unwrap();

@@ -37,7 +37,8 @@ impl Ledger {
     pub fn hello_spaces(replica: &Replica) -> Vec<SpaceHello> {
         let own = replica.id();
         let spaces = replica.settled().vectors.into_iter();
-        let said = spaces.map(|(space, vector)| SpaceHello { space, last_seq: vector.seq(own), running_hash: 0, vector });
+        let said =
+            spaces.map(|(space, vector)| SpaceHello { space, last_seq: vector.seq(own), running_hash: 0, vector });
         said.collect()
     }
 
@@ -82,7 +83,9 @@ impl Ledger {
             DataEvent::Up { peer, hello, meter } => {
                 tracing::info!(%peer, "link is up");
                 let id = peer.id;
-                peers.push.handle_input(mono, push::Input::Up { peer: id, life: hello.replica, has: vectors_of(&hello) });
+                peers
+                    .push
+                    .handle_input(mono, push::Input::Up { peer: id, life: hello.replica, has: vectors_of(&hello) });
                 peers.links.up(PeerLink::new(peer, &hello, meter, self.now));
                 (self.ports.keeper)(Task::Up(id));
             }

@@ -69,7 +69,7 @@ impl Ledger {
             Ok(job) => {
                 let acknowledged = self.host.peers.acknowledged();
                 (self.ports.keeper)(Task::Flush(Flush { job, pin, acknowledged }));
-            },
+            }
             Err(held) => self.flushing.held = Some((held, pin)),
         }
     }

@@ -123,12 +123,7 @@ impl PeerLinks {
     }
 
     /// Every member but this node, and every linked peer that membership does not list yet.
-    pub fn report(
-        &self,
-        now: Now,
-        roster: &Arc<Vec<Listed>>,
-        lag_ops: impl Fn(NodeId) -> u64,
-    ) -> Vec<PeerReport> {
+    pub fn report(&self, now: Now, roster: &Arc<Vec<Listed>>, lag_ops: impl Fn(NodeId) -> u64) -> Vec<PeerReport> {
         let unlisted = self.0.values().filter(|link| roster.iter().all(|listed| listed.node != link.identity.id));
         let unlisted = unlisted.map(|link| PeerReport {
             node: link.identity.node.to_string(),

@@ -48,6 +48,11 @@ impl Progress {
         self.passes.first().map_or(self.from, |pass| pass.to)
     }
 
+    /// Whether a flush had begun and not finished.
+    pub fn is_interrupted(&self) -> bool {
+        !self.passes.is_empty()
+    }
+
     /// What the row under `key`, present or absent, reflects.
     pub fn position(&self, key: &[u8]) -> Position {
         let pass = self.passes.iter().find(|pass| key < pass.cursor.as_slice());

@@ -17,12 +17,14 @@ use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::Settled;
 use everett_mesh_proto::rows::{Position, Row, RowKey};
+use everett_mesh_proto::summary::{rebuild, update};
 use everett_mesh_proto::wire::encode_row;
 
 use super::error::StoreError;
 use super::facts::Progress;
 use super::memtable::{Cuts, Memtable, Table, through_cuts};
 use super::rows_file::{Batch, RowsFile, Snapshot};
+use super::tree::BatchTree;
 
 /// How much one transaction carries.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,8 @@ pub struct FlushJob {
     settled: Settled,
     progress: Progress,
     cursor: Vec<u8>,
+    /// Places whose rows this flush has changed so far, by namespace.
+    changed: BTreeMap<Space, Vec<u64>>,
 }
 
 /// A flush that has finished: the new base.
@@ -111,7 +115,7 @@ struct Chunk {
 impl FlushJob {
     pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, table: Arc<Table>, cuts: Cuts, settled: Settled) -> Self {
         let progress = base.progress().clone();
-        Self { file, base, table, cuts, settled, progress, cursor: Vec::new() }
+        Self { file, base, table, cuts, settled, progress, cursor: Vec::new(), changed: BTreeMap::new() }
     }
 
     /// The commit that the file will describe.
@@ -135,6 +139,12 @@ impl FlushJob {
         let chunk = self.plan(limit)?;
         let batch = self.file.begin()?;
         write_rows(&batch, &chunk.writes)?;
+        for (key, _) in &chunk.writes {
+            let places = self.changed.entry(key.space()).or_default();
+            if places.last() != Some(&key.place()) {
+                places.push(key.place());
+            }
+        }
         let to = self.settled.commit;
         if let Some(cursor) = chunk.cursor {
             self.progress = self.progress.advanced(to, &cursor);
@@ -148,11 +158,29 @@ impl FlushJob {
                 batch.set_vector(space, vector)?;
             }
         }
+        self.update_trees(&batch)?;
         batch.set_clock_mark(self.settled.mark_ms)?;
         batch.set_progress(&Progress::settled(to))?;
         batch.commit()?;
         let snapshot = Arc::new(self.file.snapshot()?);
         Ok(FlushStep::Done(Flushed { snapshot }))
+    }
+
+    /// Brings the trees up to date with the rows. A flush that began over the traces of one that was interrupted does not
+    /// know what that one had changed: it builds them anew.
+    fn update_trees(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut tree = BatchTree::new(batch)?;
+        let placer = self.file.placer();
+        if self.base.progress().is_interrupted() {
+            for space in self.settled.vectors.keys() {
+                rebuild(&mut tree, placer, space)?;
+            }
+            return Ok(());
+        }
+        for (space, places) in &self.changed {
+            update(&mut tree, placer, space, places)?;
+        }
+        Ok(())
     }
 
     /// Gathers what the next transaction writes: frozen rows, and stored rows that a cut changes.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use everett_mesh_proto::id::ClusterId;
 use everett_mesh_proto::log::{Commit, Log};
 use everett_mesh_proto::replica::{Replica, Settled};
+use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::wire::decode_payload;
 
 use super::disk::Folder;
@@ -28,6 +29,8 @@ pub struct StoreConfig {
     pub cluster: ClusterId,
     /// The fingerprint of `place.key`.
     pub place_fingerprint: [u8; 16],
+    /// Places and hashes under that key.
+    pub placer: Placer,
     /// Sizes of the log.
     pub log: LogSettings,
     /// How much of `rows.redb` is kept in memory.
@@ -63,7 +66,7 @@ impl Store {
     /// Opens the store in `config`'s directory, or makes one in an empty directory.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         Folder::open(&config.path).map_err(StoreError::Folder)?;
-        let file = RowsFile::open(&config.path.join("rows.redb"), config.cache_bytes)?;
+        let file = RowsFile::open(&config.path.join("rows.redb"), config.cache_bytes, config.placer.clone())?;
         let folder = Folder::open(&config.path.join("log")).map_err(StoreError::Folder)?;
         let log_folder = folder.reopen().map_err(StoreError::Folder)?;
         let known = file.facts()?;

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use everett_mesh_proto::id::{ClusterId, ReplicaId, Space};
+use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::vector::Vector;
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
@@ -32,15 +33,22 @@ const FACTS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("fa
 #[derive(Clone, Debug)]
 pub struct RowsFile {
     database: Arc<Database>,
+    placer: Placer,
 }
 
 impl RowsFile {
-    /// Opens or makes the file at `path`; `cache_bytes` of its pages are kept in memory.
-    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+    /// Opens or makes the file at `path`, whose rows are placed and hashed by `placer`; `cache_bytes` of its pages are kept
+    /// in memory.
+    pub fn open(path: &Path, cache_bytes: usize, placer: Placer) -> Result<Self, StoreError> {
         let database = Builder::new().set_cache_size(cache_bytes).create(path).map_err(|error| {
             if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) { StoreError::InUse } else { error.into() }
         })?;
-        Ok(Self { database: Arc::new(database) })
+        Ok(Self { database: Arc::new(database), placer })
+    }
+
+    /// The cluster's secret for places and hashes.
+    pub fn placer(&self) -> &Placer {
+        &self.placer
     }
 
     /// The facts; `None` in a file that was never written.

@@ -11,8 +11,10 @@ use everett_mesh_proto::id::{ClusterId, ReplicaId, Space};
 use everett_mesh_proto::log::{Durable, Held};
 use everett_mesh_proto::replica::{Config, Edit, Expiry, Input, Replica, Settled};
 use everett_mesh_proto::rows::{Placer, Row, RowKey, Rows};
-use everett_mesh_proto::testing::MemoryRows;
+use everett_mesh_proto::summary::root;
+use everett_mesh_proto::testing::{MemoryContent, MemoryRows};
 use everett_mesh_proto::time::Now;
+use everett_mesh_proto::vector::Vector;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tempfile::TempDir;
@@ -27,6 +29,7 @@ fn config(path: &Path) -> StoreConfig {
         path: path.to_owned(),
         cluster: ClusterId([1; 16]),
         place_fingerprint: [2; 16],
+        placer: Placer::new(&[5; 32]),
         log: LogSettings { segment_bytes: 64 << 10, spares_max: 1 },
         cache_bytes: 1 << 20,
         new_id: StoreId([3; 16]),
@@ -61,6 +64,16 @@ fn state(replica: &Replica) -> Settled {
     let mut settled = replica.settled();
     settled.vectors.retain(|_, vector| !vector.is_empty());
     settled
+}
+
+/// The stored trees are those of the stored rows.
+fn check_trees(snapshot: &Snapshot) {
+    for space in (0..SPACES).map(Space::numbered) {
+        let rows = snapshot.rows_from(b"").unwrap().map(Result::unwrap);
+        let rows = rows.filter(|(key, ..)| key.is_in(&space)).map(|(key, row, _)| (key, row)).collect();
+        let fresh = MemoryContent::settled(&Placer::new(&[5; 32]), &space, &rows, Vector::new());
+        assert_eq!(root(snapshot, &space).unwrap(), root(&fresh, &space).unwrap());
+    }
 }
 
 /// A store with its replica, and the same replica over memory.
@@ -135,7 +148,10 @@ impl World {
         };
         match job.step(TINY).unwrap() {
             FlushStep::More(job) => self.job = Some(job),
-            FlushStep::Done(flushed) => self.store.memtable.settle(flushed),
+            FlushStep::Done(flushed) => {
+                check_trees(flushed.snapshot());
+                self.store.memtable.settle(flushed);
+            }
         }
     }
 

@@ -185,11 +185,7 @@ impl LogSink for Sink {
     }
 }
 
-fn log_thread(
-    log: everett_mesh_proto::log::Log<LogDir<Folder>>,
-    inbox: LogInbox,
-    mut sink: Sink,
-) -> impl FnOnce() {
+fn log_thread(log: everett_mesh_proto::log::Log<LogDir<Folder>>, inbox: LogInbox, mut sink: Sink) -> impl FnOnce() {
     move || drop(store::log_thread::run(log, &inbox, &mut sink))
 }
 

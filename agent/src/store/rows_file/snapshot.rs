@@ -2,7 +2,6 @@
 //!
 //! Holding one keeps its pages from being reused, so the file grows while it lives; whoever pins bounds the time.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
@@ -96,9 +95,14 @@ impl Snapshot {
         }))
     }
 
-    /// A tree node.
-    pub fn node(&self, id: &[u8]) -> Result<Option<Cow<'static, [u8]>>, StoreError> {
-        Ok(self.nodes.get(id)?.map(|guard| guard.value().to_vec().into()))
+    /// The rows, in their stored bytes.
+    pub(in crate::store) fn rows(&self) -> &impl ReadableTable<Bytes, Bytes> {
+        &self.rows
+    }
+
+    /// The tree's nodes.
+    pub(in crate::store) fn nodes(&self) -> &impl ReadableTable<Bytes, Bytes> {
+        &self.nodes
     }
 }
 

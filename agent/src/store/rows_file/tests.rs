@@ -4,7 +4,9 @@ use everett_mesh_proto::id::Dot;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::tree::BatchTree;
 use everett_mesh_proto::log::Commit;
+use everett_mesh_proto::summary::{Content, Hash, Node, Path, Tree};
 
 fn facts() -> Facts {
     Facts {
@@ -18,6 +20,10 @@ fn facts() -> Facts {
     }
 }
 
+fn placer() -> Placer {
+    Placer::new(&[5; 32])
+}
+
 fn vector(seq: u64) -> Vector {
     [Dot { replica: ReplicaId([7; 16]), seq }].into_iter().collect()
 }
@@ -26,15 +32,15 @@ fn vector(seq: u64) -> Vector {
 fn facts_and_vectors_survive_a_restart() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("rows.redb");
-    let file = RowsFile::open(&path, 1 << 20).unwrap();
+    let file = RowsFile::open(&path, 1 << 20, placer()).unwrap();
     assert_eq!(file.facts().unwrap(), None);
     file.write_facts(&facts()).unwrap();
     let batch = file.begin().unwrap();
     batch.set_vector(&Space::numbered(0), &vector(9)).unwrap();
     batch.commit().unwrap();
-    assert!(matches!(RowsFile::open(&path, 1 << 20), Err(StoreError::InUse)));
+    assert!(matches!(RowsFile::open(&path, 1 << 20, placer()), Err(StoreError::InUse)));
     drop(file);
-    let file = RowsFile::open(&path, 1 << 20).unwrap();
+    let file = RowsFile::open(&path, 1 << 20, placer()).unwrap();
     assert_eq!(file.facts().unwrap(), Some(facts()));
     let snapshot = file.snapshot().unwrap();
     assert_eq!(snapshot.vectors().get(&Space::numbered(0)), Some(&vector(9)));
@@ -43,23 +49,24 @@ fn facts_and_vectors_survive_a_restart() {
 #[test]
 fn a_snapshot_does_not_see_what_comes_later() {
     let dir = TempDir::new().unwrap();
-    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20).unwrap();
+    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20, placer()).unwrap();
     file.write_facts(&facts()).unwrap();
     let before = file.snapshot().unwrap();
+    let (space, node) = (Space::numbered(0), Node { count: 1, hash: Hash([8; 32]) });
     let batch = file.begin().unwrap();
-    batch.nodes().unwrap().insert(b"root".as_slice(), b"hash".as_slice()).unwrap();
+    BatchTree::new(&batch).unwrap().set_node(&space, Path::ROOT, Some(node)).unwrap();
     batch.set_progress(&Progress::settled(Commit(6))).unwrap();
     batch.commit().unwrap();
     let after = file.snapshot().unwrap();
     assert_eq!((before.watermark(), after.watermark()), (Commit(5), Commit(6)));
-    assert_eq!(before.node(b"root").unwrap(), None);
-    assert_eq!(after.node(b"root").unwrap().as_deref(), Some(b"hash".as_slice()));
+    assert_eq!(before.node(&space, Path::ROOT).unwrap(), None);
+    assert_eq!(after.node(&space, Path::ROOT).unwrap(), Some(node));
 }
 
 #[test]
 fn a_file_of_another_format_or_with_a_lost_fact_is_refused() {
     let dir = TempDir::new().unwrap();
-    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20).unwrap();
+    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20, placer()).unwrap();
     file.write_facts(&facts()).unwrap();
     let change = |name: &'static str, value: &[u8]| {
         let batch = file.begin().unwrap();
@@ -75,7 +82,7 @@ fn a_file_of_another_format_or_with_a_lost_fact_is_refused() {
 #[test]
 fn a_damaged_row_is_named() {
     let dir = TempDir::new().unwrap();
-    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20).unwrap();
+    let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20, placer()).unwrap();
     file.write_facts(&facts()).unwrap();
     let batch = file.begin().unwrap();
     batch.rows().unwrap().insert(b"nonsense".as_slice(), b"".as_slice()).unwrap();
@@ -90,5 +97,5 @@ fn a_file_that_is_no_database_is_refused() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("rows.redb");
     std::fs::write(&path, vec![0x42; 8192]).unwrap();
-    assert!(matches!(RowsFile::open(&path, 1 << 20), Err(StoreError::Rows(_))));
+    assert!(matches!(RowsFile::open(&path, 1 << 20, placer()), Err(StoreError::Rows(_))));
 }

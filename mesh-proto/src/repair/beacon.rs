@@ -1,0 +1,111 @@
+//! Summaries pushed to peers: what they say, when they are pushed, and what follows from one that comes.
+//!
+//! A summary holds, per namespace, the root of the tree and the vector, both of one commit. It is pushed soon after a change
+//! or a new link, and then ever more rarely, down to once a minute, while everybody is equal.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Space;
+use crate::summary::Hash;
+use crate::time::{Deadline, Instant};
+use crate::vector::Vector;
+
+/// What is pushed of one namespace.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SpaceSummary {
+    /// The namespace.
+    pub space: Space,
+    /// The root of its tree.
+    pub root: Hash,
+    /// Its vector, of the same commit.
+    pub vector: Vector,
+}
+
+/// What is pushed: every namespace that ever held a row.
+pub type Summary = Vec<SpaceSummary>;
+
+/// How two agents stand to each other in a namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Relation {
+    /// The same vectors, the same content.
+    Equal,
+    /// The same content under other vectors: nothing but the vectors is to be joined.
+    SameContent,
+    /// Other vectors, other content: catch-up by the log, or range repair where the log does not reach.
+    Apart,
+    /// The same vectors, other content: divergence, to be named and alarmed.
+    Diverged,
+}
+
+/// Compares a peer's summary of a namespace with this agent's own.
+pub fn compare(mine: (Hash, &Vector), theirs: (Hash, &Vector)) -> Relation {
+    match (mine.0 == theirs.0, mine.1 == theirs.1) {
+        (true, true) => Relation::Equal,
+        (true, false) => Relation::SameContent,
+        (false, false) => Relation::Apart,
+        (false, true) => Relation::Diverged,
+    }
+}
+
+/// The shortest time between two pushes.
+const PERIOD_MIN: Duration = Duration::from_secs(1);
+/// The longest.
+const PERIOD_MAX: Duration = Duration::from_mins(1);
+
+/// When to push.
+#[derive(Debug)]
+pub struct Beacons {
+    at: Instant,
+    period: Duration,
+}
+
+impl Beacons {
+    /// Pushes soon after the start.
+    pub fn new(now: Instant) -> Self {
+        Self { at: now + PERIOD_MIN, period: PERIOD_MIN }
+    }
+
+    /// Something changed, or somebody came: push soon again.
+    pub fn hurry(&mut self, now: Instant) {
+        self.period = PERIOD_MIN;
+        self.at = self.at.min(now + PERIOD_MIN);
+    }
+
+    /// Whether a push is due; if so, the next one is put off for longer than this one was.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        if self.at > now {
+            return false;
+        }
+        self.at = now + self.period;
+        self.period = (self.period * 2).min(PERIOD_MAX);
+        true
+    }
+
+    /// When a push will be due.
+    pub fn poll_timeout(&self) -> Deadline<&'static str> {
+        Deadline { at: self.at, why: "push a summary" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushes_become_rare_until_something_changes() {
+        let mut now = Instant::ZERO;
+        let mut beacons = Beacons::new(now);
+        let mut gaps = Vec::new();
+        for _ in 0..10 {
+            let at = beacons.poll_timeout().at;
+            gaps.push(at.saturating_since(now).as_secs());
+            now = at;
+            assert!(beacons.is_due(now) && !beacons.is_due(now));
+        }
+        assert_eq!(gaps, [1, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        beacons.hurry(now);
+        assert_eq!(beacons.poll_timeout().at, now + PERIOD_MIN);
+    }
+}

@@ -1,0 +1,78 @@
+//! What the two sides of a session say.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::id::Space;
+use crate::rows::RowKey;
+use crate::summary::{Element, Hash, Path};
+use crate::vector::Vector;
+
+/// A message of a session. The initiator opens, the responder answers, then they take turns, the initiator first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// What the initiator's pin holds.
+    Open(Open),
+    /// What the responder's pin holds.
+    Answer(Answer),
+    /// One turn.
+    Turn(Turn),
+}
+
+/// The first word.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Open {
+    /// The namespace.
+    pub space: Space,
+    /// The vector stored in the pin.
+    pub vector: Vector,
+    /// The root of the pin's tree.
+    pub root: Hash,
+}
+
+/// The responder's first word.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// The vector stored in the pin.
+    pub vector: Vector,
+    /// The root of the pin's tree.
+    pub root: Hash,
+}
+
+/// What one side holds at a path.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Sight {
+    /// An inner node: the leading half of each child's hash, zero where there is none.
+    Inner(Vec<[u8; 16]>),
+    /// Everything there, which may be nothing.
+    Elements(Vec<Element>),
+}
+
+/// One turn. An empty one says: nothing left on this side.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Turn {
+    /// What the sender holds at paths where the two differ.
+    pub sights: Vec<(Path, Sight)>,
+    /// Rows of the sender, in their canonical bytes.
+    pub rows: Vec<(RowKey, Bytes)>,
+    /// Places that both hold: the sender's rows there are all in `rows` of its turns so far; it holds no others.
+    pub told: Vec<u64>,
+    /// Places whose rows the sender wants.
+    pub wanted: Vec<Want>,
+}
+
+/// A place whose rows are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Want {
+    /// The place.
+    pub place: u64,
+    /// Whether the one who wants holds rows there too.
+    pub both: bool,
+}
+
+impl Turn {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.sights.is_empty() && self.rows.is_empty() && self.told.is_empty() && self.wanted.is_empty()
+    }
+}

@@ -1,0 +1,104 @@
+//! The stage: the peer's rows and absences, kept apart from everything that can be seen until they are adopted.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::{DIVERGED_MAX, Failure, Outcome, Pin};
+use crate::id::Space;
+use crate::replica::Adoption;
+use crate::rows::{Row, RowKey};
+use crate::summary::{Content, Path};
+use crate::vector::Vector;
+use crate::wire::decode_row;
+
+/// What came so far.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    rows: BTreeMap<RowKey, Option<Row>>,
+    bytes: usize,
+}
+
+impl Stage {
+    /// The peer holds this row.
+    pub(super) fn put(&mut self, space: &Space, key: RowKey, bytes: &Bytes, bytes_max: usize) -> Result<(), Failure> {
+        if !key.is_in(space) {
+            return Err(Failure::Broke);
+        }
+        let row = decode_row(key.kind(), bytes).map_err(|_| Failure::Broke)?;
+        self.bytes += key.as_bytes().len() + bytes.len();
+        if self.bytes > bytes_max {
+            return Err(Failure::TooLarge);
+        }
+        self.rows.insert(key, Some(row));
+        Ok(())
+    }
+
+    /// The peer has told all that it holds at `place`: of the rows here it lacks those that did not come.
+    ///
+    /// A row none of whose dots the peer's vector covers is new to the peer and stays as it is, so it need not be staged.
+    pub(super) fn absences<P: Pin>(
+        &mut self,
+        pin: &P,
+        space: &Space,
+        theirs: &Vector,
+        place: u64,
+    ) -> Result<(), P::Error> {
+        let mut absent = Vec::new();
+        for key in keys_at(pin, space, place)? {
+            if self.rows.contains_key(&key) {
+                continue;
+            }
+            let seen = pin.row(&key)?.is_some_and(|row| row.dots().into_iter().any(|dot| theirs.covers(dot)));
+            if seen {
+                absent.push(key);
+            }
+        }
+        self.rows.extend(absent.into_iter().map(|key| (key, None)));
+        Ok(())
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &RowKey> {
+        self.rows.keys()
+    }
+
+    pub(super) fn into_rows(self) -> Vec<(RowKey, Option<Row>)> {
+        self.rows.into_iter().collect()
+    }
+
+    /// The keys of what was staged, as many as are named.
+    pub(super) fn named(&self) -> Vec<RowKey> {
+        self.keys().take(DIVERGED_MAX).cloned().collect()
+    }
+}
+
+/// The keys of the rows at one place.
+pub(super) fn keys_at<C: Content>(content: &C, space: &Space, place: u64) -> Result<Vec<RowKey>, C::Error> {
+    let mut keys = Vec::new();
+    content.rows(space, Path::of_place(place), &mut |key, _| {
+        keys.push(key.clone());
+        ControlFlow::Continue(())
+    })?;
+    Ok(keys)
+}
+
+impl Outcome {
+    /// Makes the adoption of what the session brought. `touched` are the rows changed here since the pin: one that was
+    /// equal in both pins stands for the peer's row too, so it is added as it was pinned, or as its absence. Without this
+    /// second kind of rows, what changed here during the session would be joined with nothing, and lost.
+    pub fn complete<'a, P: Pin>(
+        self,
+        touched: impl IntoIterator<Item = &'a RowKey>,
+        pin: &P,
+    ) -> Result<Adoption, P::Error> {
+        let Self { space, vector, stage, .. } = self;
+        let mut rows: BTreeMap<RowKey, Option<Row>> = stage.into_iter().collect();
+        for key in touched {
+            if !rows.contains_key(key) {
+                rows.insert(key.clone(), pin.row(key)?);
+            }
+        }
+        Ok(Adoption { space, vector, rows: rows.into_iter().collect() })
+    }
+}

@@ -1,0 +1,281 @@
+//! Two replicas that have heard different parts of each other's writes, and a session between their snapshots.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::*;
+use crate::id::{NodeId, ReplicaId};
+use crate::replica::{Config, Edit, Expiry, Input, PinId, Replica, Settled, Signal};
+use crate::rows::{Placer, Row};
+use crate::summary::{Hash, Path};
+use crate::testing::{MemoryContent, MemoryRows, now_at};
+use crate::time::Instant;
+
+fn placer() -> Placer {
+    Placer::new(&[7; 32])
+}
+
+fn space() -> Space {
+    Space::numbered(0)
+}
+
+struct Site {
+    replica: Replica,
+    rows: MemoryRows,
+    said: Vec<bytes::Bytes>,
+}
+
+impl Site {
+    fn new(number: u8) -> Self {
+        let config = Config {
+            id: ReplicaId([number; 16]),
+            placer: placer(),
+            max_skew: Duration::from_millis(500),
+            gate_bytes_max: 1 << 20,
+        };
+        let replica = Replica::resume(config, Settled::default());
+        Self { replica, rows: MemoryRows::default(), said: Vec::new() }
+    }
+
+    fn input(&mut self, input: Input) {
+        let Ok(()) = self.replica.handle_input(now_at(1), &mut self.rows, input);
+        while let Some((record, _)) = self.replica.seal() {
+            self.said.push(record.payload);
+        }
+    }
+
+    fn write(&mut self, rng: &mut Pcg64, keys: u32) {
+        let key = bytes::Bytes::from(format!("k{}", rng.random_range(0..keys)));
+        let edit = match rng.random_range(0..10) {
+            0..5 => Edit::Set { key, value: rng.random::<u64>().to_string().into(), expiry: Expiry::Clear },
+            5..7 => Edit::Add { key, by: 1 },
+            7 => Edit::Expire { key, deadline_ms: now_at(1_000_000).wall_ms + rng.random_range(0..100) },
+            _ => Edit::Delete { key },
+        };
+        self.input(Input::Local { space: space(), edits: vec![edit] });
+    }
+
+    fn hear(&mut self, payload: bytes::Bytes) {
+        self.input(Input::Remote { from: NodeId([0; 16]), payload });
+    }
+
+    fn pin(&mut self) -> (MemoryContent, PinId) {
+        let content = self.rows.content(&space());
+        let snapshot = MemoryContent::settled(&placer(), &space(), &content, self.replica.vector(&space()));
+        (snapshot, self.replica.open_pin())
+    }
+}
+
+/// What a session between two pins came to, and the bytes of its messages.
+fn converse(a: &MemoryContent, b: &MemoryContent, limits: Limits) -> (Output, Output, usize) {
+    let Ok(mut left) = Session::initiate(Instant::ZERO, limits, placer(), space(), a);
+    let mut right: Option<Session> = None;
+    let mut bytes = 0;
+    let (mut ends, mut turns) = ((None, None), 0);
+    while ends.0.is_none() || ends.1.is_none() {
+        turns += 1;
+        assert!(turns < 100_000, "a session between honest sides ends");
+        while let Some(output) = left.poll_output() {
+            match output {
+                Output::Send(message) => {
+                    bytes += crate::wire::encode_datagram(&message).len();
+                    match (&mut right, message) {
+                        (None, Message::Open(open)) => {
+                            let Ok(session) = Session::respond(Instant::ZERO, limits, placer(), open, b);
+                            right = Some(session);
+                        }
+                        (Some(right), message) => {
+                            let Ok(()) = right.handle_input(Instant::ZERO, b, message);
+                        }
+                        (None, message) => panic!("a session begins with OPEN, not {message:?}"),
+                    }
+                }
+                end @ (Output::Done(_) | Output::Failed(_)) => ends.0 = Some(end),
+            }
+        }
+        let Some(right) = &mut right else { continue };
+        while let Some(output) = right.poll_output() {
+            match output {
+                Output::Send(message) => {
+                    bytes += crate::wire::encode_datagram(&message).len();
+                    let Ok(()) = left.handle_input(Instant::ZERO, a, message);
+                }
+                end @ (Output::Done(_) | Output::Failed(_)) => ends.1 = Some(end),
+            }
+        }
+    }
+    let (Some(left), Some(right)) = ends else { unreachable!("both sides have ended") };
+    (left, right, bytes)
+}
+
+fn done(output: Output) -> Outcome {
+    match output {
+        Output::Done(outcome) => *outcome,
+        other @ (Output::Send(_) | Output::Failed(_)) => panic!("the session ended with {other:?}"),
+    }
+}
+
+fn adopt(site: &mut Site, outcome: Outcome, pin: &(MemoryContent, PinId)) {
+    let touched = site.replica.touched_since(pin.1, &space()).expect("few rows changed").cloned().collect::<Vec<_>>();
+    let Ok(adoption) = outcome.complete(&touched, &pin.0);
+    site.replica.close_pin(pin.1);
+    site.input(Input::Adopt { from: NodeId([9; 16]), adoption });
+    assert!(std::iter::from_fn(|| site.replica.poll_signal()).all(|signal| !matches!(signal, Signal::Alarm(_))));
+}
+
+#[test]
+fn random_pairs_end_with_equal_vectors_and_equal_bytes() {
+    for seed in 0..300 {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let (mut a, mut b) = (Site::new(1), Site::new(2));
+        let keys = rng.random_range(1..400);
+        for _ in 0..rng.random_range(0..400) {
+            a.write(&mut rng, keys);
+            b.write(&mut rng, keys);
+            // Each hears a prefix of the other's writes.
+            if rng.random_bool(0.3) {
+                for payload in a.said.clone() {
+                    b.hear(payload);
+                }
+            }
+        }
+        let limits = Limits { turn_bytes: 2_000, turn_entries: 8, ..Limits::default() };
+        let (pin_a, pin_b) = (a.pin(), b.pin());
+        let (left, right, _) = converse(&pin_a.0, &pin_b.0, limits);
+        // Writes go on during the session.
+        for _ in 0..rng.random_range(0..20) {
+            a.write(&mut rng, keys);
+            b.write(&mut rng, keys);
+        }
+        adopt(&mut a, done(left), &pin_a);
+        adopt(&mut b, done(right), &pin_b);
+        let (pin_a, pin_b) = (a.pin(), b.pin());
+        let (left, right, _) = converse(&pin_a.0, &pin_b.0, limits);
+        adopt(&mut a, done(left), &pin_a);
+        adopt(&mut b, done(right), &pin_b);
+        assert_eq!(a.replica.vector(&space()), b.replica.vector(&space()), "seed {seed}");
+        assert_eq!(a.rows.content(&space()), b.rows.content(&space()), "seed {seed}");
+    }
+}
+
+#[test]
+fn equal_roots_end_at_once_with_an_empty_stage() {
+    let mut a = Site::new(1);
+    let mut rng = Pcg64::seed_from_u64(1);
+    (0..100).for_each(|_| a.write(&mut rng, 50));
+    let (pin, _) = a.pin();
+    let (left, right, bytes) = converse(&pin, &pin, Limits::default());
+    assert!(done(left).stage.is_empty() && done(right).stage.is_empty());
+    assert!(bytes < 200, "{bytes} bytes for equal content");
+}
+
+#[test]
+fn an_empty_side_gets_everything_and_sends_nothing() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    for n in 0..3_000 {
+        let edit = Edit::Set { key: format!("k{n}").into(), value: "v".into(), expiry: Expiry::Clear };
+        a.input(Input::Local { space: space(), edits: vec![edit] });
+    }
+    let (pin_a, pin_b) = (a.pin(), b.pin());
+    let (left, right, _) = converse(&pin_b.0, &pin_a.0, Limits::default());
+    let (left, right) = (done(left), done(right));
+    assert_eq!((left.stage.len(), right.stage.len()), (3_000, 0));
+    assert_eq!((left.cost.rows_sent, right.cost.rows_sent), (0, 3_000));
+    adopt(&mut b, left, &pin_b);
+    assert_eq!(a.rows.content(&space()), b.rows.content(&space()));
+}
+
+#[test]
+fn what_was_removed_travels_as_a_fact_and_not_as_a_row() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    for n in 0..200 {
+        let edit = Edit::Set { key: format!("k{n}").into(), value: "v".repeat(1_000).into(), expiry: Expiry::Clear };
+        a.input(Input::Local { space: space(), edits: vec![edit] });
+    }
+    a.said.clone().into_iter().for_each(|payload| b.hear(payload));
+    for n in 0..100 {
+        b.input(Input::Local { space: space(), edits: vec![Edit::Delete { key: format!("k{n}").into() }] });
+    }
+    let (pin_a, pin_b) = (a.pin(), b.pin());
+    let (left, right, bytes) = converse(&pin_a.0, &pin_b.0, Limits::default());
+    assert!(bytes < 30_000, "{bytes} bytes for a hundred removals of a thousand bytes each");
+    adopt(&mut a, done(left), &pin_a);
+    adopt(&mut b, done(right), &pin_b);
+    assert_eq!(a.rows.content(&space()), b.rows.content(&space()));
+    assert_eq!(a.rows.content(&space()).len(), 100);
+}
+
+#[test]
+fn a_hundred_differences_in_ten_thousand_cost_no_more_than_a_descent() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    for n in 0..10_000 {
+        let edit = Edit::Set { key: format!("k{n}").into(), value: "v".into(), expiry: Expiry::Clear };
+        a.input(Input::Local { space: space(), edits: vec![edit] });
+    }
+    a.said.clone().into_iter().for_each(|payload| b.hear(payload));
+    for n in 0..100 {
+        let edit = Edit::Set { key: format!("k{}", n * 97).into(), value: "w".into(), expiry: Expiry::Clear };
+        b.input(Input::Local { space: space(), edits: vec![edit] });
+    }
+    let (pin_a, pin_b) = (a.pin(), b.pin());
+    let (left, right, bytes) = converse(&pin_a.0, &pin_b.0, Limits::default());
+    let turns = done(left).cost.turns;
+    assert_eq!(done(right).cost.rows_sent, 100);
+    assert!(bytes < 250_000 && turns <= 10, "{bytes} bytes in {turns} turns");
+}
+
+#[test]
+fn equal_vectors_with_other_content_name_the_keys() {
+    let mut a = Site::new(1);
+    let mut rng = Pcg64::seed_from_u64(3);
+    (0..50).for_each(|_| a.write(&mut rng, 40));
+    let rows = a.rows.content(&space());
+    let vector = a.replica.vector(&space());
+    let mut damaged: BTreeMap<_, Row> = rows.clone();
+    let (lost, _) = damaged.pop_first().expect("fifty writes leave rows");
+    let pin_a = MemoryContent::settled(&placer(), &space(), &rows, vector.clone());
+    let pin_b = MemoryContent::settled(&placer(), &space(), &damaged, vector);
+    let (left, _, _) = converse(&pin_a, &pin_b, Limits::default());
+    assert_eq!(done(left).diverged, [lost]);
+}
+
+#[test]
+fn a_stage_that_outgrows_its_bound_ends_the_session() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    let edit = Edit::Set { key: "k".into(), value: "v".repeat(10_000).into(), expiry: Expiry::Clear };
+    a.input(Input::Local { space: space(), edits: vec![edit] });
+    let limits = Limits { stage_bytes: 1_000, ..Limits::default() };
+    let (pin_a, pin_b) = (a.pin().0, b.pin().0);
+    let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), &pin_b);
+    let Ok(vector) = pin_a.vector(&space());
+    let Ok(()) = session.handle_input(Instant::ZERO, &pin_b, Message::Answer(Answer { vector, root: Hash([1; 32]) }));
+    let mut rows = Vec::new();
+    let Ok(()) = pin_a.rows(&space(), Path::ROOT, &mut |key, row| {
+        rows.push((key.clone(), row.clone()));
+        std::ops::ControlFlow::Continue(())
+    });
+    let Ok(()) = session.handle_input(Instant::ZERO, &pin_b, Message::Turn(Turn { rows, ..Turn::default() }));
+    assert_eq!(std::iter::from_fn(|| session.poll_output()).last(), Some(Output::Failed(Failure::TooLarge)));
+}
+
+#[test]
+fn a_peer_that_breaks_the_protocol_or_falls_silent_ends_the_session() {
+    let pin = Site::new(1).pin().0;
+    let element = |place| crate::summary::Element { place, digest: Hash([1; 32]) };
+    let unsorted = Sight::Elements(vec![element(2), element(1)]);
+    let outside = Sight::Elements(vec![element(u64::MAX)]);
+    let many = Sight::Elements((0..100).map(element).collect());
+    let narrow = Path::ROOT.children().next().expect("a root has children");
+    let answer = || Message::Answer(Answer { vector: Vector::new(), root: Hash([1; 32]) });
+    for sights in [vec![(Path::ROOT, unsorted)], vec![(narrow, outside)], vec![(Path::ROOT, many)]] {
+        let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
+        let Ok(()) = session.handle_input(Instant::ZERO, &pin, answer());
+        let Ok(()) = session.handle_input(Instant::ZERO, &pin, Message::Turn(Turn { sights, ..Turn::default() }));
+        assert_eq!(std::iter::from_fn(|| session.poll_output()).last(), Some(Output::Failed(Failure::Broke)));
+    }
+    let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
+    session.handle_timeout(session.poll_timeout().expect("a session has a deadline").at);
+    assert_eq!(std::iter::from_fn(|| session.poll_output()).last(), Some(Output::Failed(Failure::TimedOut)));
+}

@@ -1,0 +1,136 @@
+//! The Merkle tree over a namespace: says whether two stores hold the same rows, and where they do not.
+//!
+//! A radix-16 trie over `place` order. An *element* is everything at one place: its digest is a keyed hash of its rows. A
+//! node with more than [`LEAF_MAX`] elements is inner, else a leaf, so the shape is a function of the content alone,
+//! whatever the history; hashes are collision-resistant and keyed by the cluster, so chosen keys can neither unbalance the
+//! tree nor cancel in it. Nodes live where the rows live and describe the same commit: [`update`] brings them up to date
+//! with the rows that changed, reading only the leaves that hold them.
+//!
+//! After Merkle 1987 and the anti-entropy trees of Dynamo (DeCandia et al. 2007, section 4.7), with a canonical shape.
+//! Sketches on the larger nodes would find differences in one shot; they would stand beside this, not replace it.
+
+mod path;
+mod tree;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::id::Space;
+use crate::rows::{Placer, RowKey};
+
+pub use path::{CHILDREN, Path};
+pub use tree::{rebuild, update};
+
+/// A node with more elements than this has children.
+pub const LEAF_MAX: u64 = 64;
+
+/// A keyed, collision-resistant hash. Zero stands for "nothing there".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Hash(pub [u8; 32]);
+
+impl std::fmt::Debug for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Display for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A node of the tree; a path without elements has none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Elements under it.
+    pub count: u64,
+    /// What they hash to.
+    pub hash: Hash,
+}
+
+impl Node {
+    /// Whether its elements are listed, not divided among children.
+    pub fn is_leaf(&self, path: Path) -> bool {
+        self.count <= LEAF_MAX || path.is_deepest()
+    }
+
+    /// The stored form.
+    pub fn to_bytes(self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        bytes[..8].copy_from_slice(&self.count.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.hash.0);
+        bytes
+    }
+
+    /// Reads the stored form.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 40] = bytes.try_into().ok()?;
+        let (count, hash) = bytes.split_first_chunk::<8>()?;
+        Some(Self { count: u64::from_be_bytes(*count), hash: Hash(hash.try_into().ok()?) })
+    }
+}
+
+/// One element: a place, and the digest of all rows there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Element {
+    /// The place.
+    pub place: u64,
+    /// The digest of its rows.
+    pub digest: Hash,
+}
+
+/// Rows and tree of one commit, to be read.
+pub trait Content {
+    /// Why a read failed.
+    type Error;
+
+    /// The node at `path` of the tree of `space`.
+    fn node(&self, space: &Space, path: Path) -> Result<Option<Node>, Self::Error>;
+
+    /// Visits the rows of `space` whose places lie in `path`, in order, each in its canonical bytes.
+    fn rows(
+        &self,
+        space: &Space,
+        path: Path,
+        visit: &mut dyn FnMut(&RowKey, &Bytes) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), Self::Error>;
+}
+
+/// The same, while its tree is being brought up to date with its rows.
+pub trait Tree: Content {
+    /// Stores a node, or removes it.
+    fn set_node(&mut self, space: &Space, path: Path, node: Option<Node>) -> Result<(), Self::Error>;
+}
+
+/// The root of the tree of `space`; zero for an empty namespace.
+pub fn root<C: Content>(content: &C, space: &Space) -> Result<Hash, C::Error> {
+    Ok(content.node(space, Path::ROOT)?.map(|node| node.hash).unwrap_or_default())
+}
+
+/// The elements of `space` in `path`, in order.
+pub fn elements<C: Content>(content: &C, placer: &Placer, space: &Space, path: Path) -> Result<Vec<Element>, C::Error> {
+    let mut elements = Vec::new();
+    let mut open: Option<(u64, blake3::Hasher)> = None;
+    content.rows(space, path, &mut |key, row| {
+        let place = key.place();
+        if open.as_ref().is_some_and(|(open, _)| *open != place) {
+            elements.extend(open.take().map(close));
+        }
+        let (_, hasher) = open.get_or_insert_with(|| (place, placer.hasher()));
+        for part in [key.as_bytes(), row] {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        std::ops::ControlFlow::Continue(())
+    })?;
+    elements.extend(open.map(close));
+    Ok(elements)
+}
+
+fn close((place, hasher): (u64, blake3::Hasher)) -> Element {
+    Element { place, digest: Hash(hasher.finalize().into()) }
+}
+
+#[cfg(test)]
+mod tests;

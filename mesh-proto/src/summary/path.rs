@@ -1,0 +1,81 @@
+//! A path in the trie: the leading hexadecimal digits of a place.
+
+use serde::{Deserialize, Serialize};
+
+/// How many children an inner node has.
+pub const CHILDREN: u8 = 16;
+
+/// The deepest level: a path of all 16 digits is one place.
+const DEPTH_MAX: u8 = 16;
+
+/// Leading digits of a place; the rest of the bits are zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "(u64, u8)", into = "(u64, u8)")]
+pub struct Path {
+    first: u64,
+    depth: u8,
+}
+
+impl Path {
+    /// The path of everything.
+    pub const ROOT: Self = Self { first: 0, depth: 0 };
+
+    /// The path of one place.
+    pub const fn of_place(place: u64) -> Self {
+        Self { first: place, depth: DEPTH_MAX }
+    }
+
+    /// The first place in it.
+    pub const fn first(self) -> u64 {
+        self.first
+    }
+
+    /// The last place in it.
+    pub fn last(self) -> u64 {
+        self.first | u64::MAX.checked_shr(u32::from(self.depth) * 4).unwrap_or(0)
+    }
+
+    /// How many digits it has.
+    pub const fn depth(self) -> u8 {
+        self.depth
+    }
+
+    /// Whether it is one place, which cannot be divided.
+    pub const fn is_deepest(self) -> bool {
+        self.depth == DEPTH_MAX
+    }
+
+    /// Whether `place` lies in it.
+    pub fn contains(self, place: u64) -> bool {
+        (self.first..=self.last()).contains(&place)
+    }
+
+    /// Its children, in order; none for a single place.
+    pub fn children(self) -> impl Iterator<Item = Self> {
+        let count = if self.is_deepest() { 0 } else { CHILDREN };
+        (0..count).map(move |digit| {
+            let depth = self.depth + 1;
+            Self { first: self.first | u64::from(digit) << (64 - u32::from(depth) * 4), depth }
+        })
+    }
+}
+
+/// A claimed path has more digits than a place, or bits beyond its digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a path")]
+pub struct BadPath;
+
+impl TryFrom<(u64, u8)> for Path {
+    type Error = BadPath;
+
+    fn try_from((first, depth): (u64, u8)) -> Result<Self, BadPath> {
+        let beyond = u64::MAX.checked_shr(u32::from(depth) * 4).unwrap_or(0);
+        if depth > DEPTH_MAX || first & beyond != 0 { Err(BadPath) } else { Ok(Self { first, depth }) }
+    }
+}
+
+impl From<Path> for (u64, u8) {
+    fn from(path: Path) -> Self {
+        (path.first, path.depth)
+    }
+}

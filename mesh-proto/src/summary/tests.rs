@@ -1,0 +1,86 @@
+//! The tree is a function of the content: whatever the history, an update gives what a rebuild gives.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::*;
+use crate::crdt::Register;
+use crate::id::{Dot, ReplicaId};
+use crate::rows::{Kind, Row};
+use crate::testing::MemoryContent;
+use crate::vector::Vector;
+use crate::wire::encode_row;
+
+fn placer() -> Placer {
+    Placer::new(&[7; 32])
+}
+
+fn space() -> Space {
+    Space::numbered(0)
+}
+
+fn row(seq: u64) -> Row {
+    let mut register = Register::default();
+    register.insert(Dot { replica: ReplicaId([1; 16]), seq }, seq);
+    Row::Expiry(register)
+}
+
+#[test]
+fn paths_divide_the_places_without_gap_or_overlap() {
+    let mut next = 0;
+    for child in Path::ROOT.children().flat_map(Path::children) {
+        assert_eq!(child.first(), next);
+        next = child.last().wrapping_add(1);
+    }
+    assert_eq!(next, 0);
+    assert_eq!(Path::try_from((5, 16)), Ok(Path::of_place(5)));
+    assert!(Path::try_from((5, 15)).is_err() && Path::try_from((0, 17)).is_err());
+}
+
+#[test]
+fn an_empty_namespace_has_the_zero_root() {
+    let content = MemoryContent::settled(&placer(), &space(), &BTreeMap::new(), Vector::new());
+    assert_eq!(root(&content, &space()), Ok(Hash::default()));
+}
+
+#[test]
+fn random_histories_end_in_the_tree_of_their_content() {
+    let mut rng = Pcg64::seed_from_u64(1);
+    for _ in 0..20 {
+        let mut content = MemoryContent::settled(&placer(), &space(), &BTreeMap::new(), Vector::new());
+        let mut rows: BTreeMap<RowKey, Row> = BTreeMap::new();
+        for step in 0..30 {
+            let mut changed = Vec::new();
+            // Few leading digits, so that nodes split and collapse often.
+            let narrow = rng.random_bool(0.5);
+            for n in 0..rng.random_range(1..120) {
+                let place = if narrow { rng.random_range(0..400) } else { rng.random_range(0..400) << 50 };
+                let key = RowKey::new(&space(), place, b"k", Kind::Expiry);
+                if rng.random_bool(0.55) {
+                    content.put(key.clone(), Some(encode_row(&row(step * 1_000 + n))));
+                    rows.insert(key, row(step * 1_000 + n));
+                } else {
+                    content.put(key.clone(), None);
+                    rows.remove(&key);
+                }
+                changed.push(place);
+            }
+            changed.sort_unstable();
+            changed.dedup();
+            let Ok(updated) = update(&mut content, &placer(), &space(), &changed);
+            let fresh = MemoryContent::settled(&placer(), &space(), &rows, Vector::new());
+            assert_eq!(Ok(updated), root(&fresh, &space()));
+            assert_eq!(content.nodes(), fresh.nodes());
+        }
+    }
+}
+
+#[test]
+fn another_secret_gives_another_root() {
+    let rows: BTreeMap<RowKey, Row> = [(RowKey::new(&space(), 1, b"k", Kind::Expiry), row(1))].into();
+    let at = |placer: Placer| root(&MemoryContent::settled(&placer, &space(), &rows, Vector::new()), &space());
+    assert_ne!(at(Placer::new(&[1; 32])), at(Placer::new(&[2; 32])));
+    assert_eq!(at(Placer::new(&[1; 32])), at(Placer::new(&[1; 32])));
+}

@@ -4,6 +4,7 @@
 //! family of commands; each keeps its lines of the table beside the functions that execute them. Nothing here knows a
 //! socket, waits, or is shared between threads.
 
+pub mod about;
 pub mod call;
 pub mod command;
 pub mod data;
@@ -17,6 +18,7 @@ pub mod syntax;
 pub mod table;
 
 mod connection;
+mod info;
 mod introspection;
 mod keys;
 mod mesh;

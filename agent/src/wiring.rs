@@ -25,6 +25,7 @@ use rand::rngs::SysRng;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use crate::api::about::About;
 use crate::api::data::Data;
 use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
@@ -142,10 +143,11 @@ fn new_life(store: &Store, node: &str, now: Now, random: u64) -> ReplicaId {
 }
 
 /// The server as commands see it.
-fn host(config: &Config, data: Data, durable: Durable, seed: u64) -> Host {
+fn host(config: &Config, data: Data, durable: Durable, about: About, seed: u64) -> Host {
     let peers = Peers::new(durable, data.replica.settled().vectors);
     let mut host = Host::new(data, peers, seed);
     host.value_bytes_max = usize::try_from(config.limits.value_max).unwrap_or(usize::MAX);
+    host.about = about;
     host.phase = Phase::Serving;
     host
 }

@@ -9,6 +9,7 @@ use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::{Edit, Input, Replica, View};
 use everett_mesh_proto::rows::{Row, RowKey, Rows};
+use everett_mesh_proto::summary::{Content, Path};
 use everett_mesh_proto::time::Now;
 
 use super::connection::NUMBERED_SPACES;
@@ -48,6 +49,12 @@ impl Data {
         self.replica.handle_input(now, &mut self.rows, Input::Local { space, edits })?;
         let after = self.replica.commit();
         Ok((after > before).then_some(after))
+    }
+
+    /// About how many keys a namespace has: those that the last flush found, expired ones included. O(1).
+    pub fn keys_flushed(&self, space: u8) -> Result<u64, StoreError> {
+        let root = self.rows.base().node(self.space(space), Path::ROOT)?;
+        Ok(root.map_or(0, |node| node.count))
     }
 
     /// Visits the visible keys of a namespace from `place` on, in order of their places.

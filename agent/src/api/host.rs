@@ -3,6 +3,7 @@
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
+use super::about::About;
 use super::data::Data;
 use super::session::Sessions;
 use super::table::Table;
@@ -30,6 +31,8 @@ pub struct Host {
     pub stats: Stats,
     /// For what may be any: seeded, so that a run can be repeated.
     pub random: Pcg64,
+    /// Who answers.
+    pub about: About,
     /// Latencies.
     pub metrics: Metrics,
     /// Which commands are answered at present.
@@ -49,6 +52,7 @@ impl Host {
             settings: Vec::new(),
             stats: Stats::default(),
             random: Pcg64::seed_from_u64(seed),
+            about: About::default(),
             metrics: Metrics::default(),
             phase: Phase::Serving,
         }

@@ -1,5 +1,8 @@
 //! Commands about the mesh: who holds what, and how far it is.
 
+mod facts;
+mod report;
+
 use std::time::Duration;
 
 use everett_mesh_proto::id::Dot;
@@ -8,6 +11,9 @@ use super::call::{Call, Flow, Wait};
 use super::command::{Command, Flags, Group};
 use super::refusal::{Refusal, Stop};
 use super::resp::parse_i64;
+
+pub(super) use facts::{facts, figures};
+pub(super) use report::COMMANDS as REPORTS;
 
 /// This family's part of the table.
 pub(super) const COMMANDS: &[Command] = &[Command::new("wait", 3, Group::Generic, wait)

@@ -4,7 +4,7 @@
 //! A command's place in that order is its number: latencies are recorded by it.
 
 use super::command::Command;
-use super::{connection, introspection, keys, mesh, server, strings};
+use super::{connection, info, introspection, keys, mesh, server, strings};
 
 /// The commands of this server, sorted by name.
 #[derive(Debug)]
@@ -26,9 +26,11 @@ impl Table {
     pub fn new() -> Self {
         let families = [
             connection::COMMANDS,
+            info::COMMANDS,
             introspection::COMMANDS,
             keys::COMMANDS,
             mesh::COMMANDS,
+            mesh::REPORTS,
             server::COMMANDS,
             strings::COMMANDS,
         ];

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::{AgentError, Prepared, host};
+use crate::api::about::About;
 use crate::api::data::Data;
 use crate::config::Config;
 use crate::courier;
@@ -135,7 +136,15 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
         hello: hello_sender,
         peers: Some(peers),
     };
-    let host = host(config, Data::new(replica, store.memtable), durable, random.random());
+    let about = About {
+        node: me.node.to_string(),
+        site: me.site.to_string(),
+        cluster: me.cluster.to_string(),
+        address: net.local_address().to_string(),
+        boot_epoch: store.boot_epoch,
+        started: clock.now(),
+    };
+    let host = host(config, Data::new(replica, store.memtable), durable, about, random.random());
     let ledger = Ledger::open(doorway, settings(config), ports, host, clock)?;
     Ok((ledger, Running { net, mesh, others, file: store.file }))
 }

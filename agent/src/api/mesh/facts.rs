@@ -1,0 +1,127 @@
+//! What the mesh commands tell, as names and values in one order: `MESH.INFO`, `MESH.PEERS` and `INFO mesh` show the same.
+
+use std::fmt::{self, Display};
+
+use everett_mesh_proto::membership::MemberState;
+
+use super::super::call::Call;
+use super::super::host::Phase;
+use super::super::resp::Reply;
+use crate::peers::PeerReport;
+
+/// One value of a report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in super::super) enum Fact {
+    /// A word or a name.
+    Text(String),
+    /// A figure.
+    Number(i64),
+    /// Not known.
+    Unknown,
+}
+
+impl Fact {
+    fn count(value: u64) -> Self {
+        Self::Number(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+
+    fn or_unknown(value: Option<u64>) -> Self {
+        value.map_or(Self::Unknown, Self::count)
+    }
+
+    /// Writes it in its shape.
+    pub(super) fn write(&self, reply: &mut Reply<'_>) {
+        match self {
+            Self::Text(text) => reply.bulk(text.as_bytes()),
+            Self::Number(number) => reply.int(*number),
+            Self::Unknown => reply.null(),
+        }
+    }
+}
+
+impl Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Unknown => f.write_str("-"),
+        }
+    }
+}
+
+/// What this agent tells of itself.
+pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
+    let (host, about) = (&call.host, &call.host.about);
+    let uptime = call.now.mono.saturating_since(about.started.mono).as_millis();
+    let gate = host.data.replica.gate();
+    let (peers, counts) = (&host.peers, host.peers.counts);
+    let linked = peers.push.peers().count();
+    let number = |value: usize| Fact::count(value as u64);
+    vec![
+        ("node", Fact::Text(about.node.clone())),
+        ("site", Fact::Text(about.site.clone())),
+        ("cluster", Fact::Text(about.cluster.clone())),
+        ("addr", Fact::Text(about.address.clone())),
+        ("state", Fact::Text(own_state(call).to_owned())),
+        ("replica", Fact::Text(host.data.replica.id().to_string())),
+        ("boot_epoch", Fact::count(about.boot_epoch)),
+        ("uptime_ms", Fact::count(u64::try_from(uptime).unwrap_or(u64::MAX))),
+        ("commit", Fact::count(host.data.replica.commit().0)),
+        ("durable_commit", Fact::count(peers.durable().upto().0)),
+        ("flushed_commit", Fact::count(host.data.rows.base().watermark().0)),
+        ("members", number(peers.roster().len())),
+        ("peers_linked", number(linked)),
+        ("gate_groups", number(gate.groups)),
+        ("gate_bytes", number(gate.bytes)),
+        ("rows_bytes", number(host.data.rows.bytes())),
+        ("log_bytes", Fact::count(host.stats.log_bytes)),
+        ("groups_sent", Fact::count(counts.groups_sent)),
+        ("groups_received", Fact::count(counts.groups_received)),
+        ("skewed", Fact::count(counts.skewed)),
+        ("divergences", Fact::count(counts.divergences)),
+        ("forks", Fact::count(counts.forks)),
+    ]
+}
+
+fn own_state(call: &Call<'_>) -> &'static str {
+    if call.host.peers.fenced {
+        return "fenced";
+    }
+    match call.host.phase {
+        Phase::Loading => "loading",
+        Phase::Serving => "alive",
+        Phase::Draining => "leaving",
+    }
+}
+
+/// What this agent tells of a peer.
+pub(in super::super) fn figures(peer: &PeerReport) -> Vec<(&'static str, Fact)> {
+    let us = |time: Option<std::time::Duration>| {
+        Fact::or_unknown(time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
+    };
+    let lag_ms = peer.lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+    vec![
+        ("node", Fact::Text(peer.node.clone())),
+        ("site", Fact::Text(peer.site.clone())),
+        ("state", peer.state.map_or(Fact::Unknown, |state| Fact::Text(state_name(state).to_owned()))),
+        ("addr", peer.address.clone().map_or(Fact::Unknown, Fact::Text)),
+        ("rtt_us", us(peer.rtt)),
+        ("lag_ops", Fact::or_unknown(peer.lag_ops)),
+        ("lag_ms", Fact::or_unknown(lag_ms)),
+        ("root_equal", peer.root_equal.map_or(Fact::Unknown, |equal| Fact::Number(equal.into()))),
+        ("last_equal_ms", Fact::or_unknown(peer.last_equal_ms)),
+        ("offset_us", peer.offset_ms.map_or(Fact::Unknown, |ms| Fact::Number(ms.saturating_mul(1_000)))),
+        ("sent_bytes", Fact::count(peer.sent_bytes)),
+        ("received_bytes", Fact::count(peer.received_bytes)),
+    ]
+}
+
+fn state_name(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Alive => "alive",
+        MemberState::Probation => "probation",
+        MemberState::Unreachable => "unreachable",
+        MemberState::Dead => "dead",
+        MemberState::Left => "left",
+    }
+}

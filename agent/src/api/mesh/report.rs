@@ -1,0 +1,108 @@
+//! `MESH.*`: what this agent knows of the mesh, for programs. Maps in RESP3, flat arrays of names and values in RESP2.
+
+use super::super::call::Call;
+use super::super::command::{ALWAYS, Command, Flags, Group, Handler, Keys};
+use super::super::refusal::Stop;
+use super::facts::{Fact, facts, figures};
+
+const fn mesh(name: &'static str, arity: i32, run: Handler) -> Command {
+    Command::new(name, arity, Group::Mesh, run).flags(ALWAYS)
+}
+
+/// This family's part of the table.
+pub(in super::super) const COMMANDS: &[Command] = &[
+    mesh("mesh.histogram", 1, histogram).docs(
+        "0.1.0",
+        "O(N) where N is the number of paths measured",
+        "Returns the percentiles of everything that is measured.",
+    ),
+    mesh("mesh.info", 1, info).docs("0.1.0", "O(1)", "Describes this agent."),
+    mesh("mesh.lag", 1, lag).docs(
+        "0.1.0",
+        "O(N) where N is the number of members",
+        "Returns how far each peer is behind this agent's writes.",
+    ),
+    mesh("mesh.peers", 1, peers).docs(
+        "0.1.0",
+        "O(N) where N is the number of members",
+        "Describes all other members, one map each.",
+    ),
+    mesh("mesh.siblings", 2, siblings)
+        .flags(Flags::READONLY)
+        .keys(Keys::ONE)
+        .docs("0.1.0", "O(N) where N is the number of values", "Returns a key's concurrent values, the winner first.")
+        .takes("key"),
+];
+
+fn write(call: &mut Call<'_>, facts: &[(&'static str, Fact)]) {
+    call.reply.map(facts.len());
+    for (name, fact) in facts {
+        call.reply.bulk(name.as_bytes());
+        fact.write(&mut call.reply);
+    }
+}
+
+fn info(call: &mut Call<'_>) -> Result<(), Stop> {
+    let facts = facts(call);
+    write(call, &facts);
+    Ok(())
+}
+
+fn peers(call: &mut Call<'_>) -> Result<(), Stop> {
+    let reports = call.host.peers.report(call.now, &call.host.data.replica);
+    call.reply.array(reports.len());
+    for report in reports {
+        write(call, &figures(&report));
+    }
+    Ok(())
+}
+
+fn lag(call: &mut Call<'_>) -> Result<(), Stop> {
+    let reports = call.host.peers.report(call.now, &call.host.data.replica);
+    call.reply.map(reports.len());
+    for report in reports {
+        call.reply.bulk(report.node.as_bytes());
+        let mut figures = figures(&report);
+        figures.retain(|(name, _)| matches!(*name, "state" | "lag_ops" | "lag_ms"));
+        write(call, &figures);
+    }
+    Ok(())
+}
+
+fn histogram(call: &mut Call<'_>) -> Result<(), Stop> {
+    let names: Vec<&str> = call.host.table.iter().map(|command| command.name).collect();
+    let lines = call.host.metrics.lines(|number| names[number]);
+    call.reply.map(lines.len());
+    for line in lines {
+        call.reply.bulk(line.path.as_bytes());
+        let figures = line.figures();
+        call.reply.map(figures.len());
+        for (name, figure) in figures {
+            call.reply.bulk(name.as_bytes());
+            call.reply.uint(figure);
+        }
+    }
+    Ok(())
+}
+
+fn siblings(call: &mut Call<'_>) -> Result<(), Stop> {
+    let key = call.key(1)?;
+    // The view says what the reply reflects.
+    call.view(key)?;
+    let space = call.session().space;
+    let data = &call.host.data;
+    let siblings = data.replica.siblings(call.now, &data.rows, data.space(space), key)?;
+    call.reply.array(siblings.len());
+    for sibling in siblings {
+        call.reply.map(4);
+        call.reply.bulk(b"value");
+        call.reply.bulk(&sibling.bytes);
+        call.reply.bulk(b"stamp_ms");
+        call.reply.uint(sibling.stamp.ms());
+        call.reply.bulk(b"replica");
+        call.reply.text(&sibling.dot.replica);
+        call.reply.bulk(b"seq");
+        call.reply.uint(sibling.dot.seq);
+    }
+    Ok(())
+}

@@ -92,7 +92,9 @@ impl From<AgentError> for Failure {
                 }
             }
             error @ AgentError::Store(_) => Self::new(Exit::Store, error),
-            error @ (AgentError::Net(StartError::Bind { .. }) | AgentError::Socket(_)) => Self::new(Exit::Config, error),
+            error @ (AgentError::Net(StartError::Bind { .. }) | AgentError::Socket(_)) => {
+                Self::new(Exit::Config, error)
+            }
             error @ (AgentError::Net(_) | AgentError::Ledger(_) | AgentError::Random | AgentError::Thread { .. }) => {
                 Self::new(Exit::Failed, error)
             }

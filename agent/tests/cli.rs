@@ -16,7 +16,7 @@ fn words(output: &Output) -> (i32, String, String) {
 
 fn config(directory: &Path, text: &str) -> String {
     let path = directory.join("everett.toml");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, text).expect("a temporary directory can be written to");
     path.to_str().expect("temporary paths are text").to_owned()
 }
 

@@ -1,9 +1,10 @@
 //! Worlds to test Everett in.
 //!
 //! [`sim`] holds the simulated ones: many machines, one thread, one seed, virtual time. [`model`] runs the data path on
-//! random schedules against an event graph. [`disk`] is a disk whose power fails. [`house`] holds the rules that the tree
-//! itself must keep.
+//! random schedules against an event graph. [`disk`] is a disk whose power fails. [`cluster`] runs real agents as
+//! processes. [`house`] holds the rules that the tree itself must keep.
 
+pub mod cluster;
 pub mod disk;
 pub mod house;
 pub mod model;

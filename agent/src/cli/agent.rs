@@ -7,6 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::say;
 use crate::config::{self, Config};
+use crate::pid_file::PidFile;
 use crate::{telemetry, wiring};
 
 #[derive(Debug, Args)]
@@ -33,5 +34,6 @@ pub(super) fn run(args: &AgentArgs) -> Result<(), Failure> {
         return Ok(());
     }
     telemetry::init(&config.log)?;
+    let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     Ok(wiring::run(&config)?)
 }

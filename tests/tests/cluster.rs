@@ -1,0 +1,186 @@
+//! Real agents, real QUIC and mutual TLS, real disks, real `kill -9`.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use everett_tests::cluster::{Cluster, PATIENCE, wait};
+use redis::{Commands, Connection, RedisResult, cmd};
+
+/// Increments until told to stop; returns how many were acknowledged, and how many more were sent.
+fn increment(client: &mut Connection, key: &str, stop: &AtomicBool) -> (i64, i64) {
+    let (mut acknowledged, mut unanswered) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let answer: RedisResult<i64> = client.incr(key, 1);
+        match answer {
+            Ok(_) => acknowledged += 1,
+            Err(_) => {
+                unanswered += 1;
+                break;
+            }
+        }
+    }
+    (acknowledged, unanswered)
+}
+
+fn set(client: &mut Connection, key: &str, value: &str) {
+    client.set::<_, _, ()>(key, value).expect("a local write succeeds");
+}
+
+fn get(client: &mut Connection, key: &str) -> Option<String> {
+    client.get(key).expect("a local read succeeds")
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_written_at_one_agent_is_read_at_the_others() {
+    let cluster = Cluster::of(3);
+    set(&mut cluster.client(0), "greeting", "hello");
+    for index in [1, 2] {
+        let mut client = cluster.client(index);
+        wait::until("the write is visible", PATIENCE, || get(&mut client, "greeting").as_deref() == Some("hello"));
+    }
+    let digest = cluster.wait_until_converged();
+    assert!(digest.iter().any(|line| line.starts_with("0 ")), "{digest:?}");
+}
+
+#[test]
+fn an_agent_killed_under_load_comes_back_and_all_hold_the_same() {
+    let mut cluster = Cluster::of(3);
+    let stop = AtomicBool::new(false);
+    let sockets = [cluster.client(0), cluster.client(1), cluster.client(2)];
+    let counted: Vec<_> = thread::scope(|scope| {
+        let writers: Vec<_> = sockets
+            .into_iter()
+            .enumerate()
+            .map(|(index, mut client)| {
+                scope.spawn({
+                    let stop = &stop;
+                    move || increment(&mut client, &format!("counter:{index}"), stop)
+                })
+            })
+            .collect();
+        let mut watcher = cluster.client(0);
+        wait::until("the load is under way", PATIENCE, || {
+            get(&mut watcher, "counter:2").is_some_and(|n| n.parse().is_ok_and(|n: i64| n > 200))
+        });
+        cluster.agent(2).kill();
+        cluster.agent(2).start_and_serve();
+        let before: i64 = watcher.get("counter:0").unwrap();
+        wait::until("the load goes on", PATIENCE, || watcher.get("counter:0").is_ok_and(|n: i64| n > before + 200));
+        stop.store(true, Ordering::Relaxed);
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    cluster.wait_until_converged();
+    for (key, (acknowledged, unanswered)) in counted.into_iter().enumerate() {
+        for index in 0..3 {
+            let value: i64 = cluster.client(index).get(format!("counter:{key}")).unwrap();
+            let range = acknowledged..=acknowledged + unanswered;
+            assert!(range.contains(&value), "counter:{key} at {index} is {value}, not in {range:?}");
+        }
+    }
+}
+
+#[test]
+fn counters_are_exact_although_one_agent_restarts_in_between() {
+    let mut cluster = Cluster::of(3);
+    for restart in [false, true] {
+        for index in 0..3 {
+            let mut client = cluster.client(index);
+            for _ in 0..200 {
+                client.incr::<_, _, i64>("visits", 1).expect("a local write succeeds");
+            }
+        }
+        if !restart {
+            cluster.agent(1).stop();
+            cluster.agent(1).start_and_serve();
+        }
+    }
+    cluster.wait_until_converged();
+    for index in 0..3 {
+        let visits: i64 = cluster.client(index).get("visits").unwrap();
+        assert_eq!(visits, 1_200, "at agent {index}");
+    }
+}
+
+#[test]
+fn a_disk_put_back_loses_neither_what_reached_a_peer_nor_what_follows() {
+    let mut cluster = Cluster::of(3);
+    set(&mut cluster.client(0), "before", "1");
+    cluster.wait_until_converged();
+    cluster.agent(0).stop();
+    let copy = cluster.directory().join("copy");
+    copy_directory(&cluster.agent(0).state(), &copy);
+
+    cluster.agent(0).start_and_serve();
+    let mut client = cluster.client(0);
+    set(&mut client, "between", "2");
+    for _ in 0..10 {
+        client.incr::<_, _, i64>("count", 1).unwrap();
+    }
+    let copies: i64 = cmd("WAIT").arg(2).arg(60_000).query(&mut client).unwrap();
+    assert_eq!(copies, 2, "both peers hold it durably");
+    for index in 0..3 {
+        cluster.agent(index).stop();
+    }
+
+    let state = cluster.agent(0).state();
+    fs::remove_dir_all(&state).unwrap();
+    copy_directory(&copy, &state);
+    cluster.agent(0).start_and_serve();
+    let mut client = cluster.client(0);
+    assert_eq!(get(&mut client, "before").as_deref(), Some("1"));
+    assert_eq!(get(&mut client, "between"), None, "the old disk does not know it");
+    set(&mut client, "after", "3");
+    for _ in 0..5 {
+        client.incr::<_, _, i64>("count", 1).unwrap();
+    }
+
+    for index in [1, 2] {
+        cluster.agent(index).start_and_serve();
+    }
+    cluster.wait_until_whole();
+    cluster.wait_until_converged();
+    for index in 0..3 {
+        let mut client = cluster.client(index);
+        for (key, value) in [("before", "1"), ("between", "2"), ("after", "3"), ("count", "15")] {
+            assert_eq!(get(&mut client, key).as_deref(), Some(value), "{key} at agent {index}");
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_is_told_to_stop_leaves_with_everything_on_disk() {
+    let mut cluster = Cluster::of(2);
+    set(&mut cluster.client(1), "kept", "yes");
+    cluster.agent(1).stop();
+    assert!(!cluster.agent(1).socket().exists(), "the socket is gone with the agent");
+    wait::until("the other agent saw it leave", PATIENCE, || cluster.agent(0).peers_alive() == Some(0));
+    cluster.agent(1).start_and_serve();
+    assert_eq!(get(&mut cluster.client(1), "kept").as_deref(), Some("yes"));
+    cluster.wait_until_whole();
+}
+
+#[test]
+fn two_processes_do_not_share_one_state_directory() {
+    let mut cluster = Cluster::laid_out(1);
+    cluster.agent(0).start_and_serve();
+    let first = cluster.agent(0).pid();
+    let second = cluster.second_process(0).wait_for_end();
+    assert!(!second.success(), "the second process must not serve");
+    assert_eq!(cluster.agent(0).pid(), first);
+    set(&mut cluster.client(0), "still", "here");
+}

@@ -42,7 +42,7 @@ impl Type for Scalar {
         match which {
             0 | 1 => {
                 self.remove(&siblings);
-                live.iter().for_each(|seen| assert!(self.reset(dot, seen)));
+                assert!(live.iter().all(|seen| self.reset(dot, seen)));
                 if which == 0 {
                     self.insert(Sibling { dot, stamp, bytes: dot.seq.to_string().into(), deadline_ms: NEVER_MS });
                 }
@@ -63,7 +63,7 @@ impl Type for Scalar {
             }
             _ => {
                 self.cut(context);
-                live.iter().for_each(|seen| assert!(self.reset(dot, seen)));
+                assert!(live.iter().all(|seen| self.reset(dot, seen)));
             }
         }
     }

@@ -16,6 +16,8 @@ mod payload;
 mod row;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;

@@ -26,7 +26,7 @@ pub mod store;
 mod world;
 
 pub use check::{Failure, Fault};
-pub use plan::{Flaw, Plan};
+pub use plan::{Flaw, Ingredient, Plan};
 pub use world::{Stats, World};
 
 /// Runs one schedule to its end.

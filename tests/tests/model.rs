@@ -44,7 +44,9 @@ fn every_schedule_shows_what_its_events_say_and_converges() {
     let mut total = Stats::new();
     for thread in threads {
         let stats = thread.join().expect("a schedule does not panic").unwrap_or_else(|failure| panic!("{failure}"));
-        stats.into_iter().for_each(|(what, count)| *total.entry(what).or_default() += count);
+        for (what, count) in stats {
+            *total.entry(what).or_default() += count;
+        }
     }
     for what in HAPPENED {
         assert!(total.get(what).is_some_and(|&count| count > SCHEDULES / 10), "{what} in {total:?}");
@@ -62,7 +64,8 @@ fn caught(flaw: Flaw) -> Failure {
 fn one_seed_is_one_schedule() {
     let asked = std::env::var("EVERETT_MODEL_SEED").ok();
     let seed = asked.as_ref().map_or(77, |seed| seed.parse().expect("EVERETT_MODEL_SEED is a number"));
-    let plan = Plan { told: asked.is_some(), ..Plan::of(seed) };
+    let mut plan = Plan::of(seed);
+    plan.told = asked.is_some();
     let first = model::run(seed, plan);
     assert_eq!(first, model::run(seed, Plan::of(seed)));
     assert_eq!(first.err(), None);

@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::edits::all_rows;
 use super::node::{Image, Node, Start, space};
-use super::world::{At, World};
+use super::world::World;
 
 impl World {
     /// A new life's circumstances.
@@ -28,7 +28,7 @@ impl World {
         self.checks.restarted(number);
     }
 
-    pub(super) fn crash(&mut self, number: usize) -> Result<(), At> {
+    pub(super) fn crash(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         let durable = self.rng.random_range(0..=node.pending());
         node.append(durable);
@@ -36,14 +36,13 @@ impl World {
         self.tell(|| format!("{number} crashes"));
         self.count("crashes");
         self.boot(number, image);
-        Ok(())
     }
 
-    pub(super) fn save_or_restore(&mut self, number: usize) -> Result<(), At> {
+    pub(super) fn save_or_restore(&mut self, number: usize) {
         if self.saved[number].is_empty() || self.rng.random_bool(0.3) {
             let image = self.nodes[number].image();
             self.saved[number].push(image);
-            return Ok(());
+            return;
         }
         let index = self.rng.random_range(0..self.saved[number].len());
         let image = self.saved[number][index].clone();
@@ -51,23 +50,20 @@ impl World {
         self.count("restores");
         self.said[number] = Stamp::default();
         self.boot(number, image);
-        Ok(())
     }
 
-    pub(super) fn go_down(&mut self, number: usize) -> Result<(), At> {
+    pub(super) fn go_down(&mut self, number: usize) {
         self.tell(|| format!("{number} goes"));
         self.count("downs");
-        self.sync(number)?;
+        self.sync(number);
         self.lose_sessions_of(number);
         self.nodes[number].away = Some(self.nodes[number].image());
-        Ok(())
     }
 
-    pub(super) fn perhaps_return(&mut self, number: usize) -> Result<(), At> {
+    pub(super) fn perhaps_return(&mut self, number: usize) {
         if self.rng.random_bool(0.15) {
             self.come_back(number);
         }
-        Ok(())
     }
 
     pub(super) fn come_back(&mut self, number: usize) {
@@ -76,7 +72,7 @@ impl World {
         }
     }
 
-    pub(super) fn flush(&mut self, number: usize) -> Result<(), At> {
+    pub(super) fn flush(&mut self, number: usize) {
         self.tell(|| format!("{number} flushes"));
         let rows = self.rng.random_range(1..=4);
         let watermark = self.nodes[number].store.disk().settled.commit;
@@ -85,7 +81,6 @@ impl World {
             self.count("watermarks");
         }
         self.push(number, pushes);
-        Ok(())
     }
 
     /// Makes file, watermark and present one.
@@ -95,16 +90,15 @@ impl World {
     }
 
     /// A pending cut is carried out on one row.
-    pub(super) fn fold(&mut self, number: usize) -> Result<(), At> {
+    pub(super) fn fold(&mut self, number: usize) {
         let rows: Vec<_> = all_rows().collect();
         let key = rows[self.rng.random_range(0..rows.len())];
         let node = &mut self.nodes[number];
         node.store.fold(key, node.replica.commit());
-        Ok(())
     }
 
     /// The log lets go of what one author wrote, up to some point.
-    pub(super) fn trim(&mut self, number: usize) -> Result<(), At> {
+    pub(super) fn trim(&mut self, number: usize) {
         let authors = self.nodes[number].shelf.authors();
         if !authors.is_empty() {
             let author = authors[self.rng.random_range(0..authors.len())];
@@ -112,6 +106,5 @@ impl World {
             self.nodes[number].shelf.raise(author, self.rng.random_range(0..=last));
             self.count("trims");
         }
-        Ok(())
     }
 }

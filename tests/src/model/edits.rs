@@ -11,7 +11,7 @@ use rand_pcg::Pcg64;
 
 use super::check::row_keys;
 use super::node::{Node, space};
-use super::plan::Plan;
+use super::plan::{Ingredient, Plan};
 
 const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
@@ -41,7 +41,7 @@ pub(super) fn random(rng: &mut Pcg64, plan: Plan, node: &Node, ms: u64) -> Vec<E
 }
 
 fn edit(rng: &mut Pcg64, plan: Plan, node: &Node, ms: u64) -> Option<Edit> {
-    let key = Bytes::from_static(pick(rng, &KEYS[..plan.keys]).as_bytes());
+    let key = Bytes::from_static(pick(rng, &KEYS[..plan.keys()]).as_bytes());
     let now_ms = node.replica.now_ms(node.now(ms));
     let soon_ms = now_ms + rng.random_range(0..900);
     let choice = rng.random_range(0..100);
@@ -50,7 +50,7 @@ fn edit(rng: &mut Pcg64, plan: Plan, node: &Node, ms: u64) -> Option<Edit> {
             let value = Bytes::from_static(pick(rng, &VALUES).as_bytes());
             let expiry = match rng.random_range(0..6) {
                 0 => Expiry::Keep,
-                1 if plan.expiry => Expiry::At(soon_ms),
+                1 if plan.with(Ingredient::Expiry) => Expiry::At(soon_ms),
                 _ => Expiry::Clear,
             };
             Edit::Set { key, value, expiry }
@@ -64,9 +64,9 @@ fn edit(rng: &mut Pcg64, plan: Plan, node: &Node, ms: u64) -> Option<Edit> {
             }
             Edit::Add { key, by: *pick(rng, &AMOUNTS) }
         }
-        84..93 if plan.expiry => Edit::Expire { key, deadline_ms: soon_ms },
-        93..96 if plan.expiry => Edit::Expire { key, deadline_ms: NEVER_MS },
-        96..100 if plan.cuts => Edit::Flush,
+        84..93 if plan.with(Ingredient::Expiry) => Edit::Expire { key, deadline_ms: soon_ms },
+        93..96 if plan.with(Ingredient::Expiry) => Edit::Expire { key, deadline_ms: NEVER_MS },
+        96..100 if plan.with(Ingredient::Cuts) => Edit::Flush,
         _ => Edit::Add { key, by: 1 },
     })
 }

@@ -213,7 +213,9 @@ impl Node {
     pub(super) fn append(&mut self, count: usize) {
         let records: Vec<Record> = self.pending.iter().take(count).map(|(record, _)| record.clone()).collect();
         let Ok(_) = self.log.commit(&records);
-        records.iter().for_each(|record| self.shelf.take_in(&record.payload));
+        for record in &records {
+            self.shelf.take_in(&record.payload);
+        }
     }
 
     /// How many records are sealed and not durable.
@@ -273,7 +275,7 @@ impl Node {
     }
 
     /// Replaces the payload of a sealed record before it is logged.
-    pub(super) fn forge(&mut self, commit: Commit, payload: Bytes) {
+    pub(super) fn forge(&mut self, commit: Commit, payload: &Bytes) {
         for (record, _) in self.pending.iter_mut().filter(|(record, _)| record.commit == commit) {
             record.payload = payload.clone();
         }

@@ -1,5 +1,29 @@
 //! What a schedule contains, and which rule of the design it breaks on purpose.
 
+use Ingredient::{Busy, Crashes, Cuts, Downs, Expiry, Narrow, Restores, Rough};
+
+/// What may happen in a schedule beside edits, pushes, catch-up, repair and flushes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Ingredient {
+    /// FLUSHDB.
+    Cuts = 1,
+    /// Deadlines; the clock moves in any case.
+    Expiry = 1 << 1,
+    /// Processes that end at any point and lose what was not durable.
+    Crashes = 1 << 2,
+    /// Disks put back.
+    Restores = 1 << 3,
+    /// Nodes that go and return.
+    Downs = 1 << 4,
+    /// Many repair sessions at a time, so that they come between each other.
+    Busy = 1 << 5,
+    /// Processes that end every few steps, most of them in the middle of a flush.
+    Rough = 1 << 6,
+    /// Two keys instead of six, so that more writes meet.
+    Narrow = 1 << 7,
+}
+
 /// One schedule's ingredients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
@@ -7,56 +31,28 @@ pub struct Plan {
     pub nodes: usize,
     /// How many random steps before everything must converge.
     pub steps: usize,
-    /// How many keys clients use; the fewer, the more writes meet.
-    pub keys: usize,
-    /// FLUSHDB.
-    pub cuts: bool,
-    /// Deadlines, and a clock that moves.
-    pub expiry: bool,
-    /// Processes that end at any point and lose what was not durable.
-    pub crashes: bool,
-    /// Disks put back.
-    pub restores: bool,
-    /// Nodes that go and return.
-    pub downs: bool,
-    /// Many repair sessions at a time, so that they come between each other.
-    pub busy: bool,
-    /// Processes that end every few steps, most of them in the middle of a flush.
-    pub rough: bool,
     /// The rule to break; `None` in every schedule that must pass.
     pub flaw: Option<Flaw>,
     /// Whether every step is told on standard error.
     pub told: bool,
+    /// The ingredients, as a sum.
+    mix: u8,
 }
 
 impl Plan {
     /// The everyday schedule of `seed`: its ingredients are mixed over the seeds.
     pub fn of(seed: u64) -> Self {
-        let mix = seed / 3;
-        let bit = |index: u64| mix >> index & 1 == 1;
-        Self {
-            nodes: 3 + usize::try_from(seed % 3).expect("less than three"),
-            steps: 220,
-            cuts: bit(0),
-            expiry: bit(1),
-            crashes: bit(2),
-            restores: bit(3),
-            downs: bit(4),
-            busy: bit(5),
-            rough: bit(2) && bit(6),
-            keys: if bit(7) { 2 } else { 6 },
-            flaw: None,
-            told: false,
-        }
+        let [mix, ..] = (seed / 3).to_le_bytes();
+        let nodes = 3 + usize::try_from(seed % 3).expect("less than three");
+        Self { nodes, steps: 220, flaw: None, told: false, mix }
     }
 
     /// Everything at once, with one rule broken, where breaking it matters most.
     pub fn flawed(seed: u64, flaw: Flaw) -> Self {
-        let all = Self { cuts: true, expiry: true, crashes: true, restores: true, downs: true, ..Self::of(seed) };
-        let (busy, rough, keys) = match flaw {
-            Flaw::FlushNotDurable | Flaw::CursorIgnored => (false, true, 6),
-            Flaw::RecordStageOnly => (true, true, 2),
-            Flaw::EqualRootsNaive | Flaw::NamesNothing => (true, false, 2),
+        let stress: &[Ingredient] = match flaw {
+            Flaw::FlushNotDurable | Flaw::CursorIgnored => &[Rough],
+            Flaw::RecordStageOnly => &[Busy, Rough, Narrow],
+            Flaw::EqualRootsNaive | Flaw::NamesNothing => &[Busy, Narrow],
             Flaw::CutFirst
             | Flaw::NoSettle
             | Flaw::NeedNotSend
@@ -66,9 +62,21 @@ impl Plan {
             | Flaw::PerMessageLast
             | Flaw::Fifo
             | Flaw::NoInheritedDeadlines
-            | Flaw::SameLife => (true, false, 6),
+            | Flaw::SameLife => &[Busy],
         };
-        Self { flaw: Some(flaw), busy, rough, keys, ..all }
+        let all = [Cuts, Expiry, Crashes, Restores, Downs];
+        let mix = all.iter().chain(stress).fold(0, |mix, &ingredient| mix | ingredient as u8);
+        Self { flaw: Some(flaw), mix, ..Self::of(seed) }
+    }
+
+    /// Whether `ingredient` is in it.
+    pub fn with(&self, ingredient: Ingredient) -> bool {
+        self.mix & ingredient as u8 != 0
+    }
+
+    /// How many keys clients use.
+    pub fn keys(&self) -> usize {
+        if self.with(Narrow) { 2 } else { 6 }
     }
 
     /// Whether `flaw` is the one to commit.
@@ -111,25 +119,4 @@ pub enum Flaw {
     SameLife,
     /// Replay takes every row for as new as the newest flush, however far that came.
     CursorIgnored,
-}
-
-impl Flaw {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::CutFirst,
-        Self::FlushNotDurable,
-        Self::NoSettle,
-        Self::NeedNotSend,
-        Self::NeedNotSendOneSided,
-        Self::EqualRootsNaive,
-        Self::NamesNothing,
-        Self::RecordStageOnly,
-        Self::StageOnly,
-        Self::PerMessageFirst,
-        Self::PerMessageLast,
-        Self::Fifo,
-        Self::NoInheritedDeadlines,
-        Self::SameLife,
-        Self::CursorIgnored,
-    ];
 }

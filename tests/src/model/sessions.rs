@@ -58,15 +58,14 @@ impl Session {
 }
 
 impl World {
-    pub(super) fn open_session(&mut self) -> Result<(), At> {
+    pub(super) fn open_session(&mut self) {
         let a = self.rng.random_range(0..self.nodes.len());
         let b = (a + self.rng.random_range(1..self.nodes.len())) % self.nodes.len();
         let busy = self.sessions.iter().filter(|session| session.involves(a) && session.involves(b)).count();
         if busy > 1 || ![a, b].iter().all(|&node| self.nodes[node].is_up()) {
-            return Ok(());
+            return;
         }
         self.begin(a, b);
-        Ok(())
     }
 
     fn begin(&mut self, a: usize, b: usize) {
@@ -191,7 +190,7 @@ impl World {
             for record in sealed {
                 if let Ok(Payload::Adoption(mut adoption)) = wire::decode_payload(&record.payload) {
                     adoption.rows.retain(|(key, _)| got.contains_key(key));
-                    self.nodes[number].forge(record.commit, wire::encode_payload(&Payload::Adoption(adoption)));
+                    self.nodes[number].forge(record.commit, &wire::encode_payload(&Payload::Adoption(adoption)));
                 }
             }
         }
@@ -236,14 +235,13 @@ impl World {
         }
     }
 
-    pub(super) fn abort_session(&mut self) -> Result<(), At> {
+    pub(super) fn abort_session(&mut self) {
         if !self.sessions.is_empty() {
             let index = self.rng.random_range(0..self.sessions.len());
             let side = usize::from(!self.sessions[index].sides[0].on || self.rng.random_bool(0.5));
             let side = if self.sessions[index].sides[side].on { side } else { 0 };
             self.lose(index, side, true);
         }
-        Ok(())
     }
 
     /// A node's sessions end at its side; the other may go on if it has everything.

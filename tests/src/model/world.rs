@@ -17,7 +17,7 @@ use super::check::{Checks, Failure, Fault};
 use super::edits;
 use super::node::{Image, Node, node_id, space};
 use super::oracle::Oracle;
-use super::plan::{Flaw, Plan};
+use super::plan::{Flaw, Ingredient, Plan};
 use super::sessions::Session;
 
 /// A push on its way.
@@ -94,35 +94,42 @@ impl World {
         }
         let node = self.rng.random_range(0..self.nodes.len());
         if !self.nodes[node].is_up() {
-            return self.perhaps_return(node);
+            self.perhaps_return(node);
+            return Ok(());
         }
-        if self.plan.busy && self.rng.random_bool(0.35) {
-            return if self.rng.random_bool(0.25) { self.open_session() } else { self.step_session() };
+        if self.plan.with(Ingredient::Busy) && self.rng.random_bool(0.35) {
+            if self.rng.random_bool(0.75) {
+                return self.step_session();
+            }
+            self.open_session();
+            return Ok(());
         }
-        if self.plan.rough && self.rng.random_bool(0.25) {
-            return if self.rng.random_bool(0.2) { self.crash(node) } else { self.flush(node) };
+        if self.plan.with(Ingredient::Rough) && self.rng.random_bool(0.25) {
+            if self.rng.random_bool(0.8) {
+                self.flush(node);
+            } else if self.plan.with(Ingredient::Crashes) {
+                self.crash(node);
+            }
+            return Ok(());
         }
         match self.rng.random_range(0..1_000) {
-            0..240 => self.edit(node),
+            340..550 => return self.deliver(),
+            550..590 => return self.catch_up_from(node),
+            660..840 => return self.step_session(),
+            940..958 => return self.wake(node),
             240..340 => self.sync(node),
-            340..550 => self.deliver(),
-            550..590 => self.catch_up_from(node),
             590..660 => self.open_session(),
-            660..840 => self.step_session(),
             840..855 => self.abort_session(),
             855..915 => self.flush(node),
             915..925 => self.fold(node),
-            925..940 => {
-                self.pass(400);
-                Ok(())
-            }
-            940..958 => self.wake(node),
+            925..940 => self.pass(400),
             958..970 => self.trim(node),
-            970..982 if self.plan.crashes => self.crash(node),
-            982..994 if self.plan.restores => self.save_or_restore(node),
-            994..1_000 if self.plan.downs => self.go_down(node),
-            _ => self.edit(node),
+            970..982 if self.plan.with(Ingredient::Crashes) => self.crash(node),
+            982..994 if self.plan.with(Ingredient::Restores) => self.save_or_restore(node),
+            994..1_000 if self.plan.with(Ingredient::Downs) => self.go_down(node),
+            _ => return self.edit(node),
         }
+        Ok(())
     }
 
     /// Compares every node that runs.
@@ -197,11 +204,11 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn sync(&mut self, number: usize) -> Result<(), At> {
+    /// Makes what a node has sealed durable, and lets its pushes go.
+    pub(super) fn sync(&mut self, number: usize) {
         self.tell(|| format!("{number} syncs"));
         let pushes = self.nodes[number].sync();
         self.push(number, pushes);
-        Ok(())
     }
 
     /// Sends what became durable; much of it is lost.
@@ -252,7 +259,7 @@ impl World {
 
     /// `to` gets every group that it lacks and the durable log of `from` still reaches.
     pub(super) fn catch_up(&mut self, from: usize, to: usize) -> Result<(), At> {
-        self.sync(from)?;
+        self.sync(from);
         for author in self.nodes[from].shelf.authors() {
             let mut seq = self.nodes[to].vector().seq(author);
             while let Some(payload) = self.nodes[from].shelf.after(author, seq) {

@@ -6,19 +6,35 @@
 //!
 //! Invariants: at most one flush is under way; the only writer of `rows.redb` after the start is this thread.
 
-use crossbeam_channel::{Receiver, RecvError, Sender, bounded};
+mod sessions;
+mod summaries;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use everett_mesh_proto::id::{NodeId, Space};
 use everett_mesh_proto::push::Vectors;
 use everett_mesh_proto::replica::PinId;
 
+use crate::clock::Clock;
 use crate::ledger::{Door, Notice};
 use crate::mesh;
+use crate::net::{Inbox, Net, SessionEvent};
 use crate::store::{
-    ChunkLimit, FlushJob, FlushStep, Folder, LogRequest, Recyclable, RowsFile, SpareRequest, StoreError,
+    ChunkLimit, FlushJob, FlushStep, Folder, LogRequest, Recyclable, RowsFile, Snapshot, SpareRequest, StoreError,
 };
+
+pub use sessions::Brought;
+
+use sessions::{Pinned, Sessions};
+use summaries::Summaries;
 
 /// Tasks that may queue. Full: what the ledger wanted to tell is dropped, and told again by the next summary.
 pub const TASKS: usize = 1_024;
+
+/// How often sessions are looked at for what has taken too long, while there are any.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// How much less of the processor than others it gets: Unix niceness.
 const NICENESS: i32 = 10;
@@ -75,33 +91,86 @@ pub struct Tools {
     pub mesh: tokio::sync::mpsc::Sender<mesh::Order>,
 }
 
+/// What a keeper of the mesh's content works with beside.
+#[derive(Debug)]
+pub struct MeshTools {
+    /// The net.
+    pub net: Net,
+    /// What happens in repair sessions.
+    pub sessions: Inbox<SessionEvent>,
+    /// The process's clocks.
+    pub clock: Clock,
+}
+
 /// Serves tasks until nobody can give one any more and a flush under way has finished.
-pub fn run(tools: Tools, tasks: &Receiver<Task>) -> Result<(), StoreError> {
+pub fn run(tools: Tools, mesh: MeshTools, tasks: &Receiver<Task>) -> Result<(), StoreError> {
     lower_priority();
-    let mut keeper = Keeper { tools, flush: None };
+    let MeshTools { net, sessions, clock } = mesh;
+    let now = clock.now().mono;
+    let mut keeper = Keeper {
+        summaries: Summaries::new(now, net.clone(), tools.ledger.clone()),
+        sessions: Sessions::new(tools.file.placer().clone(), net, tools.ledger.clone()),
+        inbox: sessions,
+        clock,
+        tools,
+        flush: None,
+    };
+    // What an earlier life left is what there is to tell of.
+    keeper.settled(None, &Arc::new(keeper.tools.file.snapshot()?))?;
     loop {
-        let task = if keeper.flush.is_some() {
-            // A closed channel ends the thread only once the flush is done.
-            tasks.try_recv().ok()
-        } else {
-            match tasks.recv() {
-                Ok(task) => Some(task),
-                Err(RecvError) => return Ok(()),
-            }
-        };
-        if let Some(task) = task {
-            keeper.take(task)?;
+        let patience = if keeper.flush.is_some() { Duration::ZERO } else { keeper.patience() };
+        match tasks.recv_timeout(patience) {
+            Ok(task) => keeper.take(task)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            // The thread ends only once the flush is done.
+            Err(RecvTimeoutError::Disconnected) if keeper.flush.is_none() => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => {}
         }
         keeper.flush_on()?;
+        keeper.tend()?;
     }
 }
 
 struct Keeper {
     tools: Tools,
     flush: Option<Flush>,
+    summaries: Summaries,
+    sessions: Sessions,
+    inbox: Inbox<SessionEvent>,
+    clock: Clock,
 }
 
 impl Keeper {
+    /// Until there is something to do without being told.
+    fn patience(&self) -> Duration {
+        let now = self.clock.now().mono;
+        let push = self.summaries.beacons.poll_timeout().at.saturating_since(now);
+        if self.sessions.is_idle() { push } else { push.min(LOOK_PERIOD) }
+    }
+
+    /// Pushes summaries and drives sessions.
+    fn tend(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now().mono;
+        while let Some(event) = self.inbox.next_now() {
+            self.sessions.heed(now, event)?;
+        }
+        self.summaries.push(now);
+        self.sessions.handle_timeout(now);
+        Ok(())
+    }
+
+    /// Rows and tree stand at a new commit.
+    fn settled(&mut self, pin: Option<PinId>, snapshot: &Arc<Snapshot>) -> Result<(), StoreError> {
+        let now = self.clock.now().mono;
+        for (peer, space) in self.summaries.settled(now, snapshot)? {
+            self.sessions.open(now, peer, space);
+        }
+        if let Some(pin) = pin {
+            self.sessions.settled(now, &Pinned { pin, snapshot: Arc::clone(snapshot) })?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, task: Task) -> Result<(), StoreError> {
         match task {
             Task::Flush(flush) => {
@@ -118,7 +187,17 @@ impl Keeper {
                 // Membership asks again if it did not hear.
                 let _ = self.tools.mesh.try_send(mesh::Order::BootEpoch(epoch));
             }
-            Task::Up(_) | Task::Down(_) | Task::BelowLog(..) | Task::Summary(..) | Task::Sessions => {}
+            Task::Up(peer) => self.summaries.up(self.clock.now().mono, peer),
+            Task::Down(peer) => self.summaries.down(peer),
+            Task::BelowLog(peer, space) => self.sessions.open(self.clock.now().mono, peer, space),
+            Task::Summary(peer, summary) => {
+                let now = self.clock.now().mono;
+                for (peer, space) in self.summaries.heard(peer, &summary) {
+                    self.sessions.open(now, peer, space);
+                }
+            }
+            // The inbox is read after every task.
+            Task::Sessions => {}
         }
         Ok(())
     }
@@ -130,9 +209,11 @@ impl Keeper {
         match job.step(ChunkLimit::default())? {
             FlushStep::More(job) => self.flush = Some(Flush { job, pin, acknowledged }),
             FlushStep::Done(flushed) => {
+                let snapshot = Arc::clone(flushed.snapshot());
                 // If the ledger has ended, nobody waits for it.
                 let _ = self.tools.ledger.send(Notice::Flushed(flushed));
                 self.recycle(upto, &acknowledged);
+                self.settled(pin, &snapshot)?;
             }
         }
         Ok(())

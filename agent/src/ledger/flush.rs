@@ -7,12 +7,12 @@
 //! and the adoption goes unnoted.
 
 use everett_mesh_proto::log::{Durable, Held};
-use everett_mesh_proto::replica::PinId;
+use everett_mesh_proto::replica::{Alarm, Input, PinId};
 use everett_mesh_proto::time::Instant;
 
-use super::Ledger;
+use super::{Ledger, LedgerError};
 use crate::api::host::Phase;
-use crate::keeper::{Flush, Task};
+use crate::keeper::{Brought, Flush, Task};
 use crate::store::{FlushJob, Flushed};
 
 /// The state of flushing.
@@ -83,5 +83,25 @@ impl Ledger {
     pub(super) fn is_memory_full(&self) -> bool {
         let rows = &self.host.data.rows;
         rows.is_flushing() && rows.bytes() >= 2 * self.settings.flush.memtable_bytes
+    }
+
+    /// Adopts what a session brought: what differed between the pins, and what changed here since.
+    pub(super) fn adopt(&mut self, brought: Brought) -> Result<(), LedgerError> {
+        let Brought { from, outcome, pin, snapshot } = brought;
+        for key in &outcome.diverged {
+            self.host.peers.alarm(&Alarm::Divergence { space: outcome.space.clone(), key: key.key() });
+        }
+        let data = &mut self.host.data;
+        let (rows, space) = (outcome.stage.len(), outcome.space.clone());
+        let adoption = match data.replica.touched_since(pin, &space) {
+            Some(touched) => outcome.complete(touched, &*snapshot)?,
+            None => {
+                tracing::info!("a repair session's pin was lost to many changes; the next session starts afresh");
+                return Ok(());
+            }
+        };
+        tracing::info!(peer = self.host.peers.links.name(from), rows, %space, "repair adopted");
+        data.replica.handle_input(self.now, &mut data.rows, Input::Adopt { from, adoption })?;
+        Ok(())
     }
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use everett_mesh_proto::id::NodeId;
 use everett_mesh_proto::push;
+use everett_mesh_proto::replica::PinId;
 
 use super::{Ledger, LedgerError};
-use crate::keeper::Task;
+use crate::keeper::{Brought, Task};
 use crate::mesh::{self, News};
 use crate::metrics::{Path, PeerPath};
 use crate::net::Command;
@@ -24,6 +25,10 @@ pub enum Notice {
         /// Whether to open a pin.
         pin: bool,
     },
+    /// The keeper: a repair session has brought all that it set out to bring.
+    Brought(Box<Brought>),
+    /// The keeper: no session needs this pin any more.
+    Unpin(PinId),
     /// The keeper or the courier: an input for what is known of peers.
     Push(push::Input),
     /// The keeper: a peer's summary was compared with ours.
@@ -54,6 +59,8 @@ impl Ledger {
                 Notice::Committed(committed) => self.committed(committed),
                 Notice::Flushed(flushed) => self.flushed(flushed),
                 Notice::Settle { pin } => self.want_settled(pin),
+                Notice::Brought(brought) => self.adopt(*brought)?,
+                Notice::Unpin(pin) => self.host.data.replica.close_pin(pin),
                 Notice::Push(input) => {
                     self.host.peers.push.handle_input(self.now.mono, input);
                     self.answer_waiters();

@@ -88,9 +88,8 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
         mesh: mesh_sender.clone(),
     };
     let courier = Courier::new(store.log_folder, store.id, me.node.to_string());
-    let others = vec![
+    let mut others = vec![
         spawn("log", log_thread(store.log, LogInbox { appends, requests }, log_sink))?,
-        spawn("keeper", keeper_thread(keeper_tools, tasks, door.clone()))?,
         spawn("courier", courier_thread(courier, orders, log_sender, door.clone()))?,
     ];
 
@@ -106,7 +105,7 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
         door: door.clone(),
         mtls: Arc::clone(&mtls),
     };
-    let (data_door, session_tasks) = (door, task_sender.clone());
+    let (data_door, session_tasks) = (door.clone(), task_sender.clone());
     let setup = net::Setup {
         listen: config.listen,
         mtls,
@@ -115,8 +114,11 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
         wake_data: Arc::new(move || data_door.ring()),
         wake_sessions: Arc::new(move || drop(session_tasks.try_send(Task::Sessions))),
     };
-    let MeshThread { net, data: peers, sessions: _, thread: mesh } =
+    let keeper_door = door.clone();
+    let MeshThread { net, data: peers, sessions, thread: mesh } =
         net::spawn(setup, move |net, inbox| membership.run(net, inbox))?;
+    let mesh_tools = keeper::MeshTools { net: net.clone(), sessions, clock };
+    others.push(spawn("keeper", keeper_thread(keeper_tools, mesh_tools, tasks, keeper_door))?);
 
     let net_port = net.clone();
     let ports = Ports {
@@ -198,9 +200,14 @@ fn log_thread(log: everett_mesh_proto::log::Log<LogDir<Folder>>, inbox: LogInbox
     move || drop(store::log_thread::run(log, &inbox, &mut sink))
 }
 
-fn keeper_thread(tools: keeper::Tools, tasks: Receiver<Task>, door: Door<Notice>) -> impl FnOnce() {
+fn keeper_thread(
+    tools: keeper::Tools,
+    mesh: keeper::MeshTools,
+    tasks: Receiver<Task>,
+    door: Door<Notice>,
+) -> impl FnOnce() {
     move || {
-        if let Err(error) = keeper::run(tools, &tasks) {
+        if let Err(error) = keeper::run(tools, mesh, &tasks) {
             let _ = door.send(Notice::Failed(error));
         }
     }

@@ -1,0 +1,297 @@
+//! Repair sessions, driven: each side's snapshot and pin, the messages, and what comes of them.
+//!
+//! A session needs a settled snapshot of its own commit on: the ledger is asked for one, and until the flush that makes it
+//! has finished, the session waits. Several sessions may wait for the same flush and share its pin.
+//!
+//! Invariants: one session at a time that this side opened with a peer, and as many as the net lets in that the peer
+//! opened; a session that fails is tried again with growing patience; a pin is closed when its last session ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everett_mesh_proto::id::{NodeId, Space};
+use everett_mesh_proto::repair::{Limits, Message, Open, Outcome, Output, Session};
+use everett_mesh_proto::replica::PinId;
+use everett_mesh_proto::rows::Placer;
+use everett_mesh_proto::time::Instant;
+use everett_mesh_proto::wire::{Received, encode_frame};
+
+use crate::ledger::{Door, Notice};
+use crate::metrics::Path;
+use crate::net::{Command, Net, SessionEvent, SessionId, SessionSender};
+use crate::store::{Snapshot, StoreError};
+
+/// How long a session may wait for the net, for the flush, for the peer's first word.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pause after a failed session with a peer; it doubles with each.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// A settled snapshot, and the ledger's note of what changed since.
+#[derive(Clone, Debug)]
+pub(super) struct Pinned {
+    pub(super) pin: PinId,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+/// What a repair session brought to this side.
+#[derive(Debug)]
+pub struct Brought {
+    /// The session's other side.
+    pub from: NodeId,
+    /// What it brought.
+    pub outcome: Outcome,
+    /// The pin it worked on.
+    pub pin: PinId,
+    /// The snapshot it worked on.
+    pub snapshot: Arc<Snapshot>,
+}
+
+enum Stage {
+    /// The peer opened it and has not said what it is about.
+    Silent,
+    /// It waits for a settled snapshot.
+    Settling(Role),
+    /// It runs.
+    Running(Box<Session>, Pinned),
+}
+
+enum Role {
+    Initiator(Space),
+    Responder(Open),
+}
+
+struct Running {
+    peer: NodeId,
+    sender: SessionSender,
+    stage: Stage,
+    began: Instant,
+    own: bool,
+}
+
+/// A peer's record as a partner.
+#[derive(Clone, Copy, Default)]
+struct Partner {
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// All sessions of this agent.
+pub(super) struct Sessions {
+    placer: Placer,
+    net: Net,
+    ledger: Door<Notice>,
+    opening: BTreeMap<u64, (NodeId, Space, Instant)>,
+    running: BTreeMap<SessionId, Running>,
+    partners: BTreeMap<NodeId, Partner>,
+    ticket: u64,
+}
+
+impl Sessions {
+    pub(super) fn new(placer: Placer, net: Net, ledger: Door<Notice>) -> Self {
+        Self {
+            placer,
+            net,
+            ledger,
+            opening: BTreeMap::new(),
+            running: BTreeMap::new(),
+            partners: BTreeMap::new(),
+            ticket: 0,
+        }
+    }
+
+    /// Opens a session with `peer`, unless one is under way or the last ones failed too recently.
+    pub(super) fn open(&mut self, now: Instant, peer: NodeId, space: Space) {
+        let busy = self.opening.values().any(|(with, ..)| *with == peer)
+            || self.running.values().any(|running| running.own && running.peer == peer);
+        let paused = self.partners.get(&peer).and_then(|partner| partner.not_before).is_some_and(|at| at > now);
+        if busy || paused {
+            return;
+        }
+        self.ticket += 1;
+        if self.net.tell(Command::OpenSession { peer, ticket: self.ticket }) {
+            tracing::info!(%peer, %space, "repair session");
+            self.opening.insert(self.ticket, (peer, space, now));
+        }
+    }
+
+    /// Takes an event of the net.
+    pub(super) fn heed(&mut self, now: Instant, event: SessionEvent) -> Result<(), StoreError> {
+        match event {
+            SessionEvent::Opened { session, peer, ticket, sender } => {
+                let opened = ticket.map(|ticket| self.opening.remove(&ticket));
+                let (stage, own) = match opened {
+                    // It took too long, and was given up.
+                    Some(None) => return Ok(()),
+                    Some(Some((_, space, _))) => (Stage::Settling(Role::Initiator(space)), true),
+                    None => (Stage::Silent, false),
+                };
+                if own {
+                    self.settle();
+                }
+                self.running.insert(session, Running { peer, sender, stage, began: now, own });
+            }
+            SessionEvent::Failed { ticket } => {
+                if let Some((peer, ..)) = self.opening.remove(&ticket) {
+                    self.failed(now, peer);
+                }
+            }
+            SessionEvent::Frame { session, frame, credit } => {
+                self.hear(now, session, &frame)?;
+                drop(credit);
+            }
+            SessionEvent::Closed { session } => {
+                if let Some(running) = self.running.remove(&session) {
+                    tracing::debug!(peer = %running.peer, "the peer ended a repair session");
+                    self.retire(now, running, false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, now: Instant, id: SessionId, frame: &Received) -> Result<(), StoreError> {
+        let Some(running) = self.running.get_mut(&id) else { return Ok(()) };
+        let message = frame.decode::<Message>();
+        match (&mut running.stage, message) {
+            (Stage::Silent, Ok(Message::Open(open))) => {
+                running.stage = Stage::Settling(Role::Responder(open));
+                self.settle();
+            }
+            (Stage::Running(session, pinned), Ok(message)) => {
+                session.handle_input(now, &*pinned.snapshot, message)?;
+                self.drain(now, id);
+            }
+            (Stage::Silent | Stage::Settling(_), Ok(_)) | (_, Err(_)) => {
+                tracing::warn!(peer = %running.peer, "a peer broke the protocol of repair");
+                if let Some(running) = self.running.remove(&id) {
+                    self.retire(now, running, false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A flush has finished at whose commit a pin was opened: what waited for it begins.
+    pub(super) fn settled(&mut self, now: Instant, pinned: &Pinned) -> Result<(), StoreError> {
+        let waiting: Vec<SessionId> =
+            self.running.iter().filter(|(_, running)| running.is_settling()).map(|(&id, _)| id).collect();
+        for id in &waiting {
+            let Some(running) = self.running.get_mut(id) else { continue };
+            let Stage::Settling(role) = std::mem::replace(&mut running.stage, Stage::Silent) else { continue };
+            let (limits, placer, pin) = (Limits::default(), self.placer.clone(), &*pinned.snapshot);
+            let session = match role {
+                Role::Initiator(space) => Session::initiate(now, limits, placer, space, pin)?,
+                Role::Responder(open) => Session::respond(now, limits, placer, open, pin)?,
+            };
+            running.stage = Stage::Running(Box::new(session), pinned.clone());
+            self.drain(now, *id);
+        }
+        self.unpin(pinned.pin);
+        Ok(())
+    }
+
+    /// Does what a session wants done.
+    fn drain(&mut self, now: Instant, id: SessionId) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        let Stage::Running(session, pinned) = &mut running.stage else { return };
+        while let Some(output) = session.poll_output() {
+            let ended = match output {
+                Output::Send(message) => match encode_frame(&message).map(|frame| running.sender.send(frame)) {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => {
+                        tracing::debug!(peer = %running.peer, %error, "a repair session broke");
+                        None
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a turn of a repair session does not fit a frame");
+                        None
+                    }
+                },
+                Output::Done(outcome) => Some(*outcome),
+                Output::Failed(failure) => {
+                    tracing::warn!(peer = %running.peer, %failure, "a repair session failed");
+                    None
+                }
+            };
+            let (peer, pinned) = (running.peer, pinned.clone());
+            let well = ended.is_some();
+            if let Some(outcome) = ended {
+                let brought = Brought { from: peer, outcome, pin: pinned.pin, snapshot: pinned.snapshot };
+                // If the ledger has ended, nobody adopts.
+                let _ = self.ledger.send(Notice::Brought(Box::new(brought)));
+            }
+            if let Some(running) = self.running.remove(&id) {
+                let took = now.saturating_since(running.began);
+                let _ = self.ledger.send(Notice::Measured(Path::Session, took));
+                self.retire(now, running, well);
+            }
+            return;
+        }
+    }
+
+    /// Ends what has taken too long.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.opening.retain(|_, (_, _, began)| now.saturating_since(*began) < PATIENCE);
+        let ids: Vec<SessionId> = self.running.keys().copied().collect();
+        for id in ids {
+            let Some(running) = self.running.get_mut(&id) else { continue };
+            if let Stage::Running(session, _) = &mut running.stage {
+                session.handle_timeout(now);
+                self.drain(now, id);
+            } else if now.saturating_since(running.began) >= PATIENCE
+                && let Some(running) = self.running.remove(&id)
+            {
+                self.retire(now, running, false);
+            }
+        }
+    }
+
+    /// Whether anything here may time out.
+    pub(super) fn is_idle(&self) -> bool {
+        self.opening.is_empty() && self.running.is_empty()
+    }
+
+    fn retire(&mut self, now: Instant, running: Running, well: bool) {
+        let Running { peer, stage, own, .. } = running;
+        if well {
+            self.partners.remove(&peer);
+        } else if own {
+            self.failed(now, peer);
+        }
+        if let Stage::Running(_, pinned) = stage {
+            self.unpin(pinned.pin);
+        }
+    }
+
+    fn failed(&mut self, now: Instant, peer: NodeId) {
+        let partner = self.partners.entry(peer).or_default();
+        let pause = PAUSE.saturating_mul(1 << partner.failures.min(6)).min(PAUSE_MAX);
+        partner.failures += 1;
+        partner.not_before = Some(now + pause);
+    }
+
+    /// Closes a pin that no session works on.
+    fn unpin(&self, pin: PinId) {
+        let in_use = |running: &Running| matches!(&running.stage, Stage::Running(_, pinned) if pinned.pin == pin);
+        if !self.running.values().any(in_use) {
+            // If the ledger has ended, so have its pins.
+            let _ = self.ledger.send(Notice::Unpin(pin));
+        }
+    }
+
+    fn settle(&self) {
+        // If the ledger has ended, nobody settles.
+        let _ = self.ledger.send(Notice::Settle { pin: true });
+    }
+}
+
+impl Running {
+    fn is_settling(&self) -> bool {
+        matches!(self.stage, Stage::Settling(_))
+    }
+}

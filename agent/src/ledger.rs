@@ -15,6 +15,7 @@ mod inbox;
 mod link;
 mod links;
 mod listener;
+mod loading;
 mod notice;
 mod output;
 mod serve;
@@ -164,6 +165,7 @@ impl Ledger {
             self.seal()?;
             self.drive_push();
             self.refresh_hello();
+            self.consider_serving();
             self.consider_flush();
             self.flush();
             if knock {
@@ -190,7 +192,7 @@ impl Ledger {
     fn timeout(&self) -> Option<Duration> {
         let replica = self.host.data.replica.poll_timeout().map(|deadline| deadline.at);
         let drain = self.timers.drain.map(|(at, _)| at);
-        let wait = self.links.iter().filter_map(|(_, link)| link.waiting?.until).min();
+        let wait = self.links.iter().filter_map(|(_, link)| link.waiting?.until()).min();
         let push = self.host.peers.push.poll_timeout().map(|deadline| deadline.at);
         let next = [replica, push, self.flush_at(), drain, wait, self.timers.accept].into_iter().flatten().min()?;
         Some(next.saturating_since(self.clock.now().mono))
@@ -219,7 +221,7 @@ impl Ledger {
     }
 
     fn handle_timeouts(&mut self) -> Result<(), LedgerError> {
-        self.answer_waiters();
+        self.answer_waiters()?;
         let data = &mut self.host.data;
         if data.replica.poll_timeout().is_some_and(|deadline| deadline.at <= self.now.mono) {
             data.replica.handle_timeout(self.now, &mut data.rows)?;
@@ -248,10 +250,11 @@ impl Ledger {
     }
 
     fn flush(&mut self) {
+        // Replies leave now, not when the turn began.
+        let now = self.clock.now().mono;
         while let Some(slot) = self.links.pop_dirty() {
             let Some(link) = self.links.get(slot) else { continue };
             let metrics = &mut self.host.metrics;
-            let now = self.now.mono;
             let flushed = link.flush(self.durable, |reply| {
                 if let Some(command) = reply.command {
                     metrics.record_command(command, now.saturating_since(reply.arrived));

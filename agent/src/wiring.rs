@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use everett_certs::Mtls;
 use everett_mesh_proto::id::ReplicaId;
-use everett_mesh_proto::log::Durable;
+use everett_mesh_proto::log::{Commit, Durable};
 use everett_mesh_proto::replica::{self, Replica};
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::time::Now;
@@ -148,7 +148,8 @@ fn host(config: &Config, data: Data, durable: Durable, about: About, seed: u64) 
     let mut host = Host::new(data, peers, seed);
     host.value_bytes_max = usize::try_from(config.limits.value_max).unwrap_or(usize::MAX);
     host.about = about;
-    host.phase = Phase::Serving;
+    let is_new = host.data.replica.commit() == Commit(0) && !config.seeds.is_empty();
+    host.phase = if is_new { Phase::Loading } else { Phase::Serving };
     host
 }
 

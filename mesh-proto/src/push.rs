@@ -275,6 +275,11 @@ impl Push {
         self.peers.get(&peer)?.known_in(space)
     }
 
+    /// Whether a linked peer is known to have something that `mine` lacks.
+    pub fn is_ahead(&self, peer: NodeId, mine: &Vectors) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.is_ahead_of(mine))
+    }
+
     /// The linked peers, and whether each is live.
     pub fn peers(&self) -> impl Iterator<Item = (NodeId, bool)> + '_ {
         self.peers.iter().map(|(&id, peer)| (id, peer.is_live()))

@@ -34,17 +34,35 @@ pub struct Call<'a> {
     pub reflects: Commit,
 }
 
-/// What `WAIT` waits for.
+/// What a connection waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wait {
-    /// The namespace's number.
-    pub space: u8,
-    /// The write that peers must hold durably.
-    pub dot: Dot,
-    /// How many of them.
-    pub copies: usize,
-    /// When it stops waiting; never if none.
-    pub until: Option<Instant>,
+pub enum Wait {
+    /// Peers that hold a write.
+    Copies {
+        /// The namespace's number.
+        space: u8,
+        /// The write that peers must hold durably.
+        dot: Dot,
+        /// How many of them.
+        copies: usize,
+        /// When it stops waiting; never if none.
+        until: Option<Instant>,
+    },
+    /// The roots of a settled state.
+    Digest {
+        /// The commit that it must reflect.
+        commit: Commit,
+    },
+}
+
+impl Wait {
+    /// When it ends in any case.
+    pub fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Copies { until, .. } => *until,
+            Self::Digest { .. } => None,
+        }
+    }
 }
 
 /// What a connection does after a command.
@@ -54,7 +72,7 @@ pub enum Flow {
     Next,
     /// Ends once its replies are sent.
     Close,
-    /// Waits for peers; the loop replies with how many there are in the end.
+    /// Waits; the loop replies.
     Wait(Wait),
 }
 

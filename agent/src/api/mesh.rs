@@ -41,6 +41,6 @@ fn wait(call: &mut Call<'_>) -> Result<(), Stop> {
         return Ok(());
     }
     let until = (timeout_ms > 0).then(|| call.now.mono + Duration::from_millis(timeout_ms));
-    call.flow = Flow::Wait(Wait { space, dot, copies, until });
+    call.flow = Flow::Wait(Wait::Copies { space, dot, copies, until });
     Ok(())
 }

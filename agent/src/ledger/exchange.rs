@@ -114,7 +114,7 @@ impl Ledger {
             OpsFrame::Ack { space, vector } => {
                 let own = self.host.data.replica.id();
                 peers.acked(self.now, own, Said { peer, space, vector }, &mut self.host.metrics);
-                self.answer_waiters();
+                self.answer_waiters()?;
             }
             OpsFrame::Has { space, vector } => {
                 peers.push.handle_input(self.now.mono, push::Input::Has { peer, space, vector });

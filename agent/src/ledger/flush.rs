@@ -21,7 +21,7 @@ pub(super) struct Flushing {
     /// Frozen, and waiting for its commit to be durable.
     held: Option<(Held<FlushJob>, Option<PinId>)>,
     /// A settled snapshot is wanted.
-    wanted: bool,
+    pub(super) wanted: bool,
     /// With a pin.
     pin_wanted: bool,
     /// Bytes logged since the last freeze.

@@ -63,7 +63,7 @@ impl Ledger {
                 Notice::Unpin(pin) => self.host.data.replica.close_pin(pin),
                 Notice::Push(input) => {
                     self.host.peers.push.handle_input(self.now.mono, input);
-                    self.answer_waiters();
+                    self.answer_waiters()?;
                 }
                 Notice::Compared { peer, equal } => self.host.peers.links.compared(self.now, peer, equal),
                 Notice::News(news) => self.take_news(news),

@@ -2,7 +2,7 @@
 
 use super::link::ReadEnd;
 use super::{Ledger, LedgerError};
-use crate::api::call::Flow;
+use crate::api::call::{Flow, Wait};
 use crate::api::dispatch;
 use crate::api::resp::Reply;
 use everett_mesh_proto::log::Commit;
@@ -79,7 +79,10 @@ impl Ledger {
                     match outcome.flow {
                         Flow::Next => {}
                         Flow::Close => link.ending = true,
-                        Flow::Wait(wait) => link.waiting = Some(wait),
+                        Flow::Wait(wait) => {
+                            self.flushing.wanted |= matches!(wait, Wait::Digest { .. });
+                            link.waiting = Some(wait);
+                        }
                     }
                     if link.waiting.is_none() {
                         link.output.end_reply(outcome.reflects, outcome.command, link.arrived);

@@ -1,27 +1,42 @@
-//! `WAIT`: connections that wait until enough peers hold their last write.
+//! Connections that wait: for peers that hold their last write (`WAIT`), or for a settled state (`MESH.DIGEST`).
 
 use everett_mesh_proto::log::Commit;
+use everett_mesh_proto::summary::root;
 
-use super::Ledger;
+use super::{Ledger, LedgerError};
+use crate::api::call::Wait;
 use crate::api::resp::Reply;
 
 impl Ledger {
-    /// Answers those who have waited for long enough, or for enough peers.
-    pub(super) fn answer_waiters(&mut self) {
+    /// Answers those whose wait is over.
+    pub(super) fn answer_waiters(&mut self) -> Result<(), LedgerError> {
         let waiters: Vec<_> = self.links.iter().filter_map(|(slot, link)| Some((slot, link.waiting?))).collect();
         for (slot, wait) in waiters {
-            let copies = self.host.peers.push.copies(self.host.data.space(wait.space), wait.dot);
-            let is_late = wait.until.is_some_and(|until| until <= self.now.mono);
-            let Some(link) = self.links.get(slot) else { continue };
-            if copies < wait.copies && !is_late {
-                continue;
-            }
+            let mut answer = Vec::new();
+            let mut reply = Reply::new(&mut answer, self.host.sessions.of(slot).proto);
+            let over = match wait {
+                Wait::Copies { space, dot, copies, until } => {
+                    let found = self.host.peers.push.copies(self.host.data.space(space), dot);
+                    reply.count(found);
+                    found >= copies || until.is_some_and(|until| until <= self.now.mono)
+                }
+                Wait::Digest { commit } => {
+                    let base = self.host.data.rows.base();
+                    reply.array(base.vectors().len());
+                    for space in base.vectors().keys() {
+                        reply.text(&format_args!("{space} {}", root(&**base, space)?));
+                    }
+                    base.watermark() >= commit
+                }
+            };
+            let Some(link) = self.links.get(slot).filter(|_| over) else { continue };
             link.waiting = None;
-            Reply::new(link.output.buffer(), self.host.sessions.of(slot).proto).count(copies);
+            link.output.buffer().extend_from_slice(&answer);
             link.output.end_reply(Commit(0), None, link.arrived);
             // What it sent behind the command is executed now.
             self.links.mark_ready(slot);
             self.links.mark_dirty(slot);
         }
+        Ok(())
     }
 }

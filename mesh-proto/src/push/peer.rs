@@ -140,6 +140,12 @@ impl Peer {
         due
     }
 
+    /// Whether the peer has something that `mine` lacks.
+    pub(super) fn is_ahead_of(&self, mine: &Vectors) -> bool {
+        let nothing = Vector::new();
+        self.known.iter().any(|(space, vector)| !mine.get(space).unwrap_or(&nothing).includes(vector))
+    }
+
     /// The namespaces in which the peer was ahead of `mine` a period ago and still is.
     pub(super) fn still_ahead_of(&mut self, mine: &Vectors) -> BTreeSet<Space> {
         let nothing = Vector::new();

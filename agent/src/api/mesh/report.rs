@@ -1,6 +1,6 @@
 //! `MESH.*`: what this agent knows of the mesh, for programs. Maps in RESP3, flat arrays of names and values in RESP2.
 
-use super::super::call::Call;
+use super::super::call::{Call, Flow, Wait};
 use super::super::command::{ALWAYS, Command, Flags, Group, Handler, Keys};
 use super::super::refusal::Stop;
 use super::facts::{Fact, facts, figures};
@@ -11,6 +11,11 @@ const fn mesh(name: &'static str, arity: i32, run: Handler) -> Command {
 
 /// This family's part of the table.
 pub(in super::super) const COMMANDS: &[Command] = &[
+    mesh("mesh.digest", 1, digest).docs(
+        "0.1.0",
+        "O(N) where N is the number of rows changed since the last flush",
+        "Returns the root over each namespace's rows, after flushing them: equal on agents that hold the same.",
+    ),
     mesh("mesh.histogram", 1, histogram).docs(
         "0.1.0",
         "O(N) where N is the number of paths measured",
@@ -82,6 +87,11 @@ fn histogram(call: &mut Call<'_>) -> Result<(), Stop> {
             call.reply.uint(figure);
         }
     }
+    Ok(())
+}
+
+fn digest(call: &mut Call<'_>) -> Result<(), Stop> {
+    call.flow = Flow::Wait(Wait::Digest { commit: call.host.data.replica.commit() });
     Ok(())
 }
 

@@ -121,10 +121,9 @@ pub fn run(tools: Tools, mesh: MeshTools, tasks: &Receiver<Task>) -> Result<(), 
         let patience = if keeper.flush.is_some() { Duration::ZERO } else { keeper.patience() };
         match tasks.recv_timeout(patience) {
             Ok(task) => keeper.take(task)?,
-            Err(RecvTimeoutError::Timeout) => {}
             // The thread ends only once the flush is done.
             Err(RecvTimeoutError::Disconnected) if keeper.flush.is_none() => return Ok(()),
-            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         keeper.flush_on()?;
         keeper.tend()?;

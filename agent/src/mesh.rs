@@ -267,7 +267,7 @@ impl Mesh {
             Event::Joined { members } => tracing::info!(members, "joined the mesh"),
             Event::SiteUnreachable { site } => tracing::warn!(site, "a whole site is unreachable"),
             Event::Degraded { node, degraded } => {
-                tracing::info!(member = self.name(node), degraded, "member's answers")
+                tracing::info!(member = self.name(node), degraded, "member's answers");
             }
             Event::SelfIsolated => tracing::warn!("nobody answers: this node is cut off"),
             Event::IsolationEnded => tracing::info!("somebody answers again"),

@@ -137,7 +137,10 @@ fn prepare(config: &Config) -> Result<Prepared, AgentError> {
 /// A new life's id, later than every life of this node that the store knows of, whatever the clock says.
 fn new_life(store: &Store, node: &str, now: Now, random: u64) -> ReplicaId {
     let vectors = store.settled.vectors.values();
-    let lives = vectors.flat_map(|vector| vector.dots()).map(|dot| dot.replica).filter(|life| life.is_life_of(node));
+    let lives = vectors
+        .flat_map(everett_mesh_proto::vector::Vector::dots)
+        .map(|dot| dot.replica)
+        .filter(|life| life.is_life_of(node));
     let last_ms = lives.map(ReplicaId::start_ms).max().unwrap_or(0);
     ReplicaId::new(now.wall_ms.max(last_ms + 1), node, random)
 }
@@ -156,9 +159,10 @@ fn host(config: &Config, data: Data, durable: Durable, about: About, seed: u64) 
 /// Carries out what is still in memory.
 fn finish(mut host: Host) -> Result<(), StoreError> {
     let Some(held) = host.data.rows.freeze(host.data.replica.settled()) else { return Ok(()) };
-    match held.release(host.peers.durable()) {
-        Ok(job) => host.data.rows.settle(job.run(ChunkLimit::default())?),
-        Err(_) => tracing::warn!("the last commits did not become durable before the end; the next start replays them"),
+    if let Ok(job) = held.release(host.peers.durable()) {
+        host.data.rows.settle(job.run(ChunkLimit::default())?);
+    } else {
+        tracing::warn!("the last commits did not become durable before the end; the next start replays them");
     }
     Ok(())
 }

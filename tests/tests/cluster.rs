@@ -13,12 +13,11 @@ fn increment(client: &mut Connection, key: &str, stop: &AtomicBool) -> (i64, i64
     let (mut acknowledged, mut unanswered) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let answer: RedisResult<i64> = client.incr(key, 1);
-        match answer {
-            Ok(_) => acknowledged += 1,
-            Err(_) => {
-                unanswered += 1;
-                break;
-            }
+        if let Ok(_) = answer {
+            acknowledged += 1
+        } else {
+            unanswered += 1;
+            break;
         }
     }
     (acknowledged, unanswered)

@@ -79,15 +79,12 @@ pub(super) const COMMANDS: &[Command] = &[
 impl Call<'_> {
     /// Replies with the value of `key`, or nothing.
     fn reply_value(&mut self, key: &[u8]) -> Result<bool, Stop> {
-        match self.view(key)?.value {
-            Some(value) => {
-                self.reply.bulk(&value.to_bytes());
-                Ok(true)
-            }
-            None => {
-                self.reply.null();
-                Ok(false)
-            }
+        if let Some(value) = self.view(key)?.value {
+            self.reply.bulk(&value.to_bytes());
+            Ok(true)
+        } else {
+            self.reply.null();
+            Ok(false)
         }
     }
 }

@@ -77,7 +77,7 @@ fn alternatives<'a>(words: &mut Words<'a>) -> Vec<Arg<'a>> {
             }
             "<" => list.push(block(alternatives(words))),
             token if token.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') => {
-                list.push(option(token, words))
+                list.push(option(token, words));
             }
             name => list.push(Arg { name, ..Arg::default() }),
         }

@@ -167,7 +167,7 @@ fn record_the_replies_of_redis() {
         if request.is_empty() || request.starts_with('#') {
             text.push_str(line);
         } else {
-            text.push_str(&format!("{request} => {}", ask(request)));
+            text.extend([request, " => ", &ask(request)]);
         }
         text.push('\n');
     }

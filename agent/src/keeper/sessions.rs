@@ -23,13 +23,13 @@ use crate::net::{Command, Net, SessionEvent, SessionId, SessionSender};
 use crate::store::{Snapshot, StoreError};
 
 /// How long a session may wait for the net, for the flush, for the peer's first word.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The pause after a failed session with a peer; it doubles with each.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// A settled snapshot, and the ledger's note of what changed since.
 #[derive(Clone, Debug)]

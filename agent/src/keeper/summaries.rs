@@ -124,9 +124,8 @@ impl Summaries {
             let relation = compare((mine.0, &mine.1), (*root, vector));
             equal &= relation == Relation::Equal;
             let repair = match relation {
-                Relation::Equal => false,
-                // The log brings it, or says that it cannot.
-                Relation::Apart => false,
+                // What is apart, the log brings, or says that it cannot.
+                Relation::Equal | Relation::Apart => false,
                 Relation::SameContent => !mine.1.includes(vector),
                 // One of the two is enough to find out.
                 Relation::Diverged => self.me < peer,

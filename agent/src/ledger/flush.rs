@@ -93,12 +93,11 @@ impl Ledger {
         }
         let data = &mut self.host.data;
         let (rows, space) = (outcome.stage.len(), outcome.space.clone());
-        let adoption = match data.replica.touched_since(pin, &space) {
-            Some(touched) => outcome.complete(touched, &*snapshot)?,
-            None => {
-                tracing::info!("a repair session's pin was lost to many changes; the next session starts afresh");
-                return Ok(());
-            }
+        let adoption = if let Some(touched) = data.replica.touched_since(pin, &space) {
+            outcome.complete(touched, &*snapshot)?
+        } else {
+            tracing::info!("a repair session's pin was lost to many changes; the next session starts afresh");
+            return Ok(());
         };
         tracing::info!(peer = self.host.peers.links.name(from), rows, %space, "repair adopted");
         data.replica.handle_input(self.now, &mut data.rows, Input::Adopt { from, adoption })?;

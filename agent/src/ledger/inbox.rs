@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, SendError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, SendError, Sender, bounded};
 use mio::{Poll, Registry, Token, Waker};
 
 use super::{Notice, WAKER};
@@ -106,9 +106,6 @@ impl<T> Inbox<T> {
 
     /// The next notice, if there is one.
     pub(super) fn next(&self) -> Option<T> {
-        match self.receiver.try_recv() {
-            Ok(notice) => Some(notice),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.receiver.try_recv().ok()
     }
 }

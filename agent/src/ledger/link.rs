@@ -12,6 +12,7 @@ use crate::api::resp::RequestParser;
 
 /// A connection as the loop keeps it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a socket, not states of one machine")]
 pub(super) struct Link {
     pub(super) stream: UnixStream,
     pub(super) parser: RequestParser,

@@ -261,7 +261,7 @@ fn a_full_log_makes_clients_wait_and_loses_nothing() {
     }
     let mut answers: Vec<String> =
         clients.iter_mut().flat_map(|client| (0..10).map(|_| client.line()).collect::<Vec<_>>()).collect();
-    answers.sort_by_key(|answer| answer.len());
+    answers.sort_by_key(std::string::String::len);
     answers.dedup();
     assert_eq!(answers.len(), 200, "every increment has an answer of its own");
     running.end();

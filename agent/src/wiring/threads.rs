@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use everett_certs::Mtls;
 use everett_mesh_proto::membership::{self, Card, Life, Record};
 use everett_mesh_proto::push;
+use everett_mesh_proto::replica::Replica;
 use rand::RngExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -16,12 +17,13 @@ use crate::api::about::About;
 use crate::api::data::Data;
 use crate::config::Config;
 use crate::courier;
+use crate::identity::NodeIdentity;
 use crate::keeper::{self, Task};
 use crate::ledger::{Door, Doorway, FlushSettings, Ledger, Notice, Ports, Settings, SocketSettings};
 use crate::mesh;
 use crate::net::{self, Command, Limits, Local, MeshThread, Net};
 use crate::store::{
-    self, Committed, Courier, Folder, LogDir, LogError, LogInbox, LogRequest, LogSink, RowsFile, SpareRequest,
+    self, Committed, Courier, Folder, LogDir, LogError, LogInbox, LogRequest, LogSink, RowsFile, Sealed, SpareRequest,
 };
 
 /// Batches of commits that may queue for the log; each is what one turn of the ledger made.
@@ -56,99 +58,125 @@ impl Running {
     }
 }
 
+/// Both ends of every channel between the threads.
+struct Lines {
+    commits: (Sender<Vec<Sealed>>, Receiver<Vec<Sealed>>),
+    log: (Sender<LogRequest>, Receiver<LogRequest>),
+    tasks: (Sender<Task>, Receiver<Task>),
+    orders: (Sender<courier::Order>, Receiver<courier::Order>),
+    mesh: (mpsc::Sender<mesh::Order>, mpsc::Receiver<mesh::Order>),
+}
+
+impl Lines {
+    fn lay() -> Self {
+        Self {
+            commits: bounded(COMMITS),
+            log: bounded(LOG_REQUESTS),
+            tasks: bounded(keeper::TASKS),
+            orders: bounded(courier::ORDERS),
+            mesh: mpsc::channel(mesh::ORDERS),
+        }
+    }
+}
+
 /// Starts everything but the ledger's loop, which is for the caller's thread.
 pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Running), AgentError> {
     let Prepared { clock, mut random, mtls, me, store, replica } = prepared;
     let (doorway, door) = Doorway::open(NOTICES).map_err(|source| AgentError::Thread { name: "ledger", source })?;
-    let (commit_sender, appends) = bounded(COMMITS);
-    let (log_sender, requests) = bounded(LOG_REQUESTS);
-    let (task_sender, tasks) = bounded(keeper::TASKS);
-    let (order_sender, orders) = bounded(courier::ORDERS);
-    let (mesh_sender, mesh_orders) = mpsc::channel(mesh::ORDERS);
+    let Lines { commits, log, tasks, orders, mesh } = Lines::lay();
     let durable = store.log.durable();
-    let nonce = random.random();
-    let seed = random.random();
-    let hello = Arc::new(Local {
+    let life = Life { id: me.id, boot_epoch: store.boot_epoch, nonce: random.random() };
+    let (hello, hello_receiver) = watch::channel(Arc::new(hello(life, &replica)));
+    let about = About {
+        node: me.node.to_string(),
+        site: me.site.to_string(),
+        cluster: me.cluster.to_string(),
+        address: config.advertise.unwrap_or(config.listen).to_string(),
         boot_epoch: store.boot_epoch,
-        nonce,
-        features: 0,
-        replica: replica.id(),
-        spaces: Ledger::hello_spaces(&replica),
-        lives: Ledger::lives(&replica),
-    });
-    let (hello_sender, hello_receiver) = watch::channel(hello);
+        started: clock.now(),
+    };
+    let membership = Membership {
+        life,
+        me: me.clone(),
+        advertise: config.advertise,
+        seeds: config.seeds.iter().map(ToString::to_string).collect(),
+        seed: random.random(),
+        clock,
+        orders: mesh.1,
+        door: door.clone(),
+        mtls: Arc::clone(&mtls),
+    };
+    let net = start_net(config, mtls, hello_receiver, (door.clone(), tasks.0.clone()), membership)?;
 
-    let log_sink = Sink { door: door.clone(), tasks: task_sender.clone() };
     let keeper_tools = keeper::Tools {
         file: store.file.clone(),
         log_folder: reopen(&store.log_folder)?,
         log_bytes_max: config.store.log_bytes,
         ledger: door.clone(),
-        log: log_sender.clone(),
-        mesh: mesh_sender.clone(),
+        log: log.0.clone(),
+        mesh: mesh.0.clone(),
     };
+    let mesh_tools = keeper::MeshTools { net: net.net.clone(), sessions: net.sessions, clock };
+    let sink = Sink { door: door.clone(), tasks: tasks.0.clone() };
+    let inbox = LogInbox { appends: commits.1, requests: log.1 };
     let courier = Courier::new(store.log_folder, store.id, me.node.to_string());
-    let mut others = vec![
-        spawn("log", log_thread(store.log, LogInbox { appends, requests }, log_sink))?,
-        spawn("courier", courier_thread(courier, orders, log_sender, door.clone()))?,
+    let others = vec![
+        spawn("log", log_thread(store.log, inbox, sink))?,
+        spawn("keeper", keeper_thread(keeper_tools, mesh_tools, tasks.1, door.clone()))?,
+        spawn("courier", courier_thread(courier, orders.1, log.0, door))?,
     ];
-
-    let membership = Membership {
-        life: Life { id: me.id, boot_epoch: store.boot_epoch, nonce },
-        name: me.node.to_string(),
-        site: me.site.to_string(),
-        advertise: config.advertise,
-        seeds: config.seeds.iter().map(ToString::to_string).collect(),
-        seed,
-        clock,
-        orders: mesh_orders,
-        door: door.clone(),
-        mtls: Arc::clone(&mtls),
-    };
-    let (data_door, session_tasks) = (door.clone(), task_sender.clone());
-    let setup = net::Setup {
-        listen: config.listen,
-        mtls,
-        limits: Limits::default(),
-        local: hello_receiver,
-        wake_data: Arc::new(move || data_door.ring()),
-        wake_sessions: Arc::new(move || drop(session_tasks.try_send(Task::Sessions))),
-    };
-    let keeper_door = door.clone();
-    let MeshThread { net, data: peers, sessions, thread: mesh } =
-        net::spawn(setup, move |net, inbox| membership.run(net, inbox))?;
-    let mesh_tools = keeper::MeshTools { net: net.clone(), sessions, clock };
-    others.push(spawn("keeper", keeper_thread(keeper_tools, mesh_tools, tasks, keeper_door))?);
-
-    let net_port = net.clone();
+    let (net_port, task_port, mesh_port) = (net.net.clone(), tasks.0, mesh.0);
     let ports = Ports {
-        log: commit_sender,
+        log: commits.0,
         net: Box::new(move |command| net_port.tell(command)),
-        courier: order_sender,
+        courier: orders.0,
         keeper: Box::new(move |task| {
-            if task_sender.try_send(task).is_err() {
+            if task_port.try_send(task).is_err() {
                 tracing::debug!("the keeper is busy: a word to it was dropped");
             }
         }),
         mesh: Box::new(move |order| {
-            if mesh_sender.try_send(order).is_err() {
+            if mesh_port.try_send(order).is_err() {
                 tracing::debug!("membership is gone or busy: an order to it was dropped");
             }
         }),
-        hello: hello_sender,
-        peers: Some(peers),
-    };
-    let about = About {
-        node: me.node.to_string(),
-        site: me.site.to_string(),
-        cluster: me.cluster.to_string(),
-        address: net.local_address().to_string(),
-        boot_epoch: store.boot_epoch,
-        started: clock.now(),
+        hello,
+        peers: Some(net.data),
     };
     let host = host(config, Data::new(replica, store.memtable), durable, about, random.random());
     let ledger = Ledger::open(doorway, settings(config), ports, host, clock)?;
-    Ok((ledger, Running { net, mesh, others, file: store.file }))
+    Ok((ledger, Running { net: net.net, mesh: net.thread, others, file: store.file }))
+}
+
+/// What HELLO says at the start.
+fn hello(life: Life, replica: &Replica) -> Local {
+    Local {
+        boot_epoch: life.boot_epoch,
+        nonce: life.nonce,
+        features: 0,
+        replica: replica.id(),
+        spaces: Ledger::hello_spaces(replica),
+        lives: Ledger::lives(replica),
+    }
+}
+
+fn start_net(
+    config: &Config,
+    mtls: Arc<Mtls>,
+    local: watch::Receiver<Arc<Local>>,
+    (door, tasks): (Door<Notice>, Sender<Task>),
+    membership: Membership,
+) -> Result<MeshThread, AgentError> {
+    let setup = net::Setup {
+        listen: config.listen,
+        mtls,
+        limits: Limits::default(),
+        local,
+        wake_data: Arc::new(move || door.ring()),
+        // A full channel is being read, and the sessions with it.
+        wake_sessions: Arc::new(move || drop(tasks.try_send(Task::Sessions))),
+    };
+    Ok(net::spawn(setup, move |net, inbox| membership.run(net, inbox))?)
 }
 
 fn settings(config: &Config) -> Settings {
@@ -230,8 +258,7 @@ fn courier_thread(
 /// What the membership task starts from, before the mesh's socket is bound.
 struct Membership {
     life: Life,
-    name: String,
-    site: String,
+    me: NodeIdentity,
     advertise: Option<std::net::SocketAddr>,
     seeds: Vec<String>,
     seed: u64,
@@ -245,7 +272,8 @@ impl Membership {
     async fn run(self, net: Net, inbox: net::Inbox<net::MemberEvent>) {
         let bound = net.local_address();
         let address = self.advertise.unwrap_or_else(|| mesh::advertised(bound, &self.seeds));
-        let card = Card { name: self.name, site: self.site, addrs: vec![address], caps: 0 };
+        let card =
+            Card { name: self.me.node.to_string(), site: self.me.site.to_string(), addrs: vec![address], caps: 0 };
         let door = self.door.clone();
         let setup = mesh::Setup {
             config: membership::Config::default(),

@@ -47,9 +47,9 @@ fn setname(call: &mut Call<'_>) -> Result<(), Stop> {
 fn getname(call: &mut Call<'_>) -> Result<(), Stop> {
     let name = &call.host.sessions.of(call.me).name;
     if name.is_empty() {
-        call.reply.null()
+        call.reply.null();
     } else {
-        call.reply.bulk(name)
+        call.reply.bulk(name);
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ pub(super) fn pexpireat(call: &mut Call<'_>) -> Result<(), Stop> {
 
 /// When a deadline is set, compared with the one in force.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four options that a client may give in any combination")]
 struct Conditions {
     only_without: bool,
     only_with: bool,

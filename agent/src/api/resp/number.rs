@@ -10,9 +10,8 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         digits => (false, digits),
     };
     match digits {
-        [] => return None,
         [b'0'] if !negative => return Some(0),
-        [b'0', ..] => return None,
+        [] | [b'0', ..] => return None,
         _ => {}
     }
     let mut value: i64 = 0;

@@ -3,7 +3,7 @@
 //! Three tables lie over each other: *active* takes every put; *frozen* is what the running flush carries out, unchanged
 //! until it has finished; *base* is a snapshot of `rows.redb` from before that flush. A row is that of the topmost table
 //! that has it. Cuts are layers beside them, ordered by position: a row is read through exactly the cuts that are later
-//! than itself, wherever it lies.
+//! than itself, wherever it lies. A cache remembers rows of the base.
 //!
 //! Invariants: an empty row in active or frozen is a removal; a cut is kept until a flush past it has finished; everything
 //! frozen at commit C is flushed only after C is durable, because it leaves here as [`Held`].
@@ -11,8 +11,9 @@
 //! It is owned by one thread and takes no lock. It does not decide when to flush.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::collections::btree_map;
+use std::cell::RefCell;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -23,15 +24,17 @@ use everett_mesh_proto::rows::{Cut, Found, Position, Row, RowKey, Rows};
 
 use super::error::StoreError;
 use super::flush::{FlushJob, Flushed};
+use super::row_cache::{Remembered, RowCache};
 use super::rows_file::{RowsFile, Snapshot};
 
-/// What a row costs in memory beside its key and values: two maps' share, positions, vectors' headers.
-const ROW_OVERHEAD_BYTES: usize = 160;
+/// What a row costs in memory beside its key and values: its share of the table, of the order, headers.
+const ROW_OVERHEAD_BYTES: usize = 208;
 
-/// Rows in memory, in place order.
+/// Rows in memory, found by hash and walked in place order.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: BTreeMap<RowKey, (Row, Position)>,
+    rows: HashMap<RowKey, (Row, Position)>,
+    order: BTreeSet<RowKey>,
     bytes: usize,
 }
 
@@ -46,13 +49,16 @@ pub struct Memtable {
     frozen: Option<Arc<Table>>,
     active: Table,
     cuts: Cuts,
+    /// Behind a cell because reading a row changes what is remembered, not what is held.
+    cache: RefCell<RowCache>,
 }
 
 impl Memtable {
-    /// An empty memtable over the present state of `file`.
-    pub fn new(file: RowsFile) -> Result<Self, StoreError> {
+    /// An empty memtable over the present state of `file`, of whose rows it remembers about `cache_bytes`.
+    pub fn new(file: RowsFile, cache_bytes: usize) -> Result<Self, StoreError> {
         let base = Arc::new(file.snapshot()?);
-        Ok(Self { file, base, frozen: None, active: Table::default(), cuts: Cuts::new() })
+        let cache = RefCell::new(RowCache::new(cache_bytes));
+        Ok(Self { file, base, frozen: None, active: Table::default(), cuts: Cuts::new(), cache })
     }
 
     /// The snapshot under the memtable.
@@ -93,7 +99,27 @@ impl Memtable {
         assert!(self.frozen.take().is_some(), "a flush ends once, after it was begun");
         self.base = flushed.into_snapshot();
         let settled = Position::end_of(self.base.watermark());
+        let cuts = self.cuts.len();
         self.cuts.retain(|(at, _)| *at > settled);
+        // What was put is not in the cache; what a cut changed in the file may be.
+        if self.cuts.len() < cuts {
+            self.cache.get_mut().clear();
+        }
+    }
+
+    /// The row that the base holds under `key`.
+    fn stored(&self, key: &RowKey) -> Result<(Option<Row>, Position), StoreError> {
+        let known = match self.cache.borrow_mut().get(key) {
+            Remembered::Row(row) => Some(Some(row)),
+            Remembered::Absence => Some(None),
+            Remembered::Nothing => None,
+        };
+        if let Some(row) = known {
+            return Ok((row, self.base.progress().position(key.as_bytes())));
+        }
+        let (row, at) = self.base.row(key)?;
+        self.cache.borrow_mut().insert(key.clone(), row.clone());
+        Ok((row, at))
     }
 
     /// The topmost row in memory under `key`.
@@ -109,7 +135,7 @@ impl Rows for Memtable {
     fn row(&self, key: &RowKey) -> Result<Found<'_>, StoreError> {
         let (row, at) = match self.in_memory(key) {
             Some((row, at)) => (Cow::Borrowed(row), *at),
-            None => match self.base.row(key)? {
+            None => match self.stored(key)? {
                 (Some(row), at) => (Cow::Owned(row), at),
                 (None, at) => return Ok(Found { row: None, at }),
             },
@@ -158,6 +184,7 @@ impl Rows for Memtable {
     }
 
     fn put(&mut self, key: RowKey, row: Row, at: Position) {
+        self.cache.get_mut().remove(&key);
         self.active.put(key, row, at);
     }
 
@@ -170,20 +197,22 @@ impl Table {
     fn put(&mut self, key: RowKey, row: Row, at: Position) {
         self.bytes += row_bytes(&row);
         match self.rows.entry(key) {
-            btree_map::Entry::Vacant(entry) => {
-                self.bytes += ROW_OVERHEAD_BYTES + entry.key().as_bytes().len();
+            Entry::Occupied(mut entry) => {
+                self.bytes -= row_bytes(&entry.get().0);
                 entry.insert((row, at));
             }
-            btree_map::Entry::Occupied(mut entry) => {
-                self.bytes -= row_bytes(&entry.get().0);
+            Entry::Vacant(entry) => {
+                self.bytes += ROW_OVERHEAD_BYTES + entry.key().as_bytes().len();
+                self.order.insert(entry.key().clone());
                 entry.insert((row, at));
             }
         }
     }
 
     /// The rows from `start` on.
-    pub(super) fn from(&self, start: &[u8]) -> btree_map::Range<'_, RowKey, (Row, Position)> {
-        self.rows.range::<[u8], _>((Bound::Included(start), Bound::Unbounded))
+    pub(super) fn from(&self, start: &[u8]) -> impl Iterator<Item = (&RowKey, &(Row, Position))> {
+        let keys = self.order.range::<[u8], _>((Bound::Included(start), Bound::Unbounded));
+        keys.map(|key| (key, self.rows.get(key).expect("what is in order is in the table")))
     }
 }
 
@@ -199,7 +228,7 @@ pub(super) fn through_cuts<'a>(cuts: &Cuts, key: &RowKey, row: Cow<'a, Row>, at:
 }
 
 /// About what a row's content takes in memory.
-fn row_bytes(row: &Row) -> usize {
+pub(super) fn row_bytes(row: &Row) -> usize {
     match row {
         Row::Expiry(_) => 32,
         Row::Scalar(scalar) => {

@@ -33,7 +33,7 @@ pub struct StoreConfig {
     pub placer: Placer,
     /// Sizes of the log.
     pub log: LogSettings,
-    /// How much of `rows.redb` is kept in memory.
+    /// How much of `rows.redb` is kept in memory: half as rows, half as pages.
     pub cache_bytes: usize,
     /// Fresh randomness: the name of a store that is made, not found.
     pub new_id: StoreId,
@@ -66,7 +66,8 @@ impl Store {
     /// Opens the store in `config`'s directory, or makes one in an empty directory.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         Folder::open(&config.path).map_err(StoreError::Folder)?;
-        let file = RowsFile::open(&config.path.join("rows.redb"), config.cache_bytes, config.placer.clone())?;
+        let path = config.path.join("rows.redb");
+        let file = RowsFile::open(&path, config.cache_bytes / 2, config.placer.clone())?;
         let folder = Folder::open(&config.path.join("log")).map_err(StoreError::Folder)?;
         let log_folder = folder.reopen().map_err(StoreError::Folder)?;
         let known = file.facts()?;
@@ -83,7 +84,7 @@ impl Store {
         facts.boot_epoch += 1;
         facts.stopped_cleanly = false;
         file.write_facts(&facts)?;
-        let memtable = Memtable::new(file.clone())?;
+        let memtable = Memtable::new(file.clone(), config.cache_bytes / 2)?;
         let base = memtable.base();
         let settled = Settled { commit: base.watermark(), vectors: base.vectors().clone(), mark_ms: base.mark_ms() };
         let last = Commit(log.next_commit() - 1);

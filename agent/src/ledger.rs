@@ -32,14 +32,13 @@ use crossbeam_channel::TrySendError;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::time::{Instant, Now};
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Token};
 
 use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
 use crate::store::{Sealed, StoreError};
 
 use flush::Flushing;
-use inbox::Inbox;
 use link::Link;
 use links::Links;
 use listener::Listener;
@@ -79,26 +78,37 @@ pub enum LedgerError {
 /// The loop and all it owns.
 #[derive(Debug)]
 pub struct Ledger {
-    poll: Poll,
+    doorway: Doorway,
     listener: Option<Listener>,
-    inbox: Inbox<Notice>,
     links: Links,
     host: Host,
     settings: Settings,
     ports: Ports,
+    log: LogSide,
+    mesh: MeshSide,
+    flushing: Flushing,
+    timers: Timers,
+    clock: Clock,
+    now: Now,
+}
+
+/// What is on its way to the log, and what has arrived there.
+#[derive(Debug)]
+struct LogSide {
     /// What the log has not taken yet.
     backlog: Vec<Sealed>,
-    flushing: Flushing,
     durable: Commit,
+}
+
+/// Where the loop stands with the mesh.
+#[derive(Debug, Default)]
+struct MeshSide {
     /// Peers said more than one turn takes.
     unheard: bool,
     /// Membership has taken leave.
     left: bool,
     /// When what HELLO says is brought up to date.
     hello_at: Instant,
-    clock: Clock,
-    now: Now,
-    timers: Timers,
 }
 
 /// When the loop has something to do by itself.
@@ -119,26 +129,22 @@ impl Ledger {
         host: Host,
         clock: Clock,
     ) -> Result<Self, LedgerError> {
-        let Doorway { poll, inbox } = doorway;
         let mut listener = Listener::bind(&settings.socket)?;
-        poll.registry().register(&mut listener.socket, LISTENER, Interest::READABLE).map_err(LedgerError::Poll)?;
+        let registry = doorway.poll.registry();
+        registry.register(&mut listener.socket, LISTENER, Interest::READABLE).map_err(LedgerError::Poll)?;
         Ok(Self {
-            poll,
+            doorway,
             listener: Some(listener),
-            inbox,
             links: Links::default(),
+            log: LogSide { backlog: Vec::new(), durable: host.peers.durable().upto() },
+            mesh: MeshSide::default(),
+            flushing: Flushing::default(),
+            timers: Timers::default(),
+            now: clock.now(),
+            host,
             settings,
             ports,
-            backlog: Vec::new(),
-            flushing: Flushing::default(),
-            unheard: false,
-            left: false,
-            hello_at: Instant::ZERO,
-            durable: host.peers.durable().upto(),
-            host,
-            now: clock.now(),
             clock,
-            timers: Timers::default(),
         })
     }
 
@@ -178,9 +184,9 @@ impl Ledger {
     }
 
     fn sleep(&mut self, events: &mut Events) -> Result<(), LedgerError> {
-        let busy = self.unheard || (self.links.has_ready() && !self.is_stalled());
+        let busy = self.mesh.unheard || (self.links.has_ready() && !self.is_stalled());
         let timeout = if busy { Some(Duration::ZERO) } else { self.timeout() };
-        match self.poll.poll(events, timeout) {
+        match self.doorway.poll.poll(events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 events.clear();
                 Ok(())
@@ -200,7 +206,7 @@ impl Ledger {
 
     /// The log or the keeper does not keep up: until it does, clients wait.
     fn is_stalled(&self) -> bool {
-        !self.backlog.is_empty() || self.is_memory_full()
+        !self.log.backlog.is_empty() || self.is_memory_full()
     }
 
     fn note(&mut self, slot: usize, event: &Event) {
@@ -234,15 +240,15 @@ impl Ledger {
         while let Some(sealed) = self.host.data.replica.seal() {
             self.flushing.logged_bytes += sealed.0.payload.len();
             self.flushing.changed = Some(self.now.mono);
-            self.backlog.push(sealed);
+            self.log.backlog.push(sealed);
         }
-        if self.backlog.is_empty() {
+        if self.log.backlog.is_empty() {
             return Ok(());
         }
-        match self.ports.log.try_send(std::mem::take(&mut self.backlog)) {
+        match self.ports.log.try_send(std::mem::take(&mut self.log.backlog)) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(backlog)) => {
-                self.backlog = backlog;
+                self.log.backlog = backlog;
                 Ok(())
             }
             Err(TrySendError::Disconnected(_)) => Err(LedgerError::LogEnded),
@@ -255,7 +261,7 @@ impl Ledger {
         while let Some(slot) = self.links.pop_dirty() {
             let Some(link) = self.links.get(slot) else { continue };
             let metrics = &mut self.host.metrics;
-            let flushed = link.flush(self.durable, |reply| {
+            let flushed = link.flush(self.log.durable, |reply| {
                 if let Some(command) = reply.command {
                     metrics.record_command(command, now.saturating_since(reply.arrived));
                 }
@@ -309,7 +315,7 @@ impl Ledger {
         }
         let slot = self.links.vacant();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, Token(FIRST_SLOT + slot), interest) {
+        if let Err(error) = self.doorway.poll.registry().register(&mut stream, Token(FIRST_SLOT + slot), interest) {
             tracing::warn!(%error, "a connection cannot be polled");
             return;
         }
@@ -340,6 +346,6 @@ impl Ledger {
             return false;
         }
         let taken = || self.links.iter().all(|(_, link)| link.output.is_empty() && link.input.is_empty());
-        self.now.mono >= until || (self.left && self.durable >= last && self.backlog.is_empty() && taken())
+        self.now.mono >= until || (self.mesh.left && self.log.durable >= last && self.log.backlog.is_empty() && taken())
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! It deliberately knows no rows, no sockets and no files: it speaks of commits and payloads.
 
+mod message;
 mod peer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,6 +24,8 @@ use crate::log::Commit;
 use crate::time::{Deadline, Instant};
 use crate::vector::Vector;
 
+pub use message::{Input, Output, Piece, Reading, Vectors, Whose};
+
 use peer::Peer;
 
 /// How many bytes of recent own groups are remembered for the step from behind to live.
@@ -30,162 +33,6 @@ const RECENT_BYTES_MAX: usize = 4 << 20;
 
 /// How often what peers have is compared with what is here: what has been missing for a whole period is asked for.
 const ASK_PERIOD: Duration = Duration::from_secs(1);
-
-/// Vectors by namespace.
-pub type Vectors = BTreeMap<Space, Vector>;
-
-/// Whose ops a reading of the log sends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Whose {
-    /// Those written by this node, in any of its lives.
-    Own,
-    /// Everybody's.
-    All,
-}
-
-/// A piece of the log that the shell is to read for a peer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Reading {
-    /// For whom.
-    pub peer: NodeId,
-    /// Ties the answer to the question: an answer to an older question is void.
-    pub ticket: u64,
-    /// Only commits after this one.
-    pub after: Commit,
-    /// Only ops that these do not cover.
-    pub has: Vectors,
-    /// Only these authors' ops.
-    pub whose: Whose,
-}
-
-/// What a reading found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Piece {
-    /// For whom.
-    pub peer: NodeId,
-    /// The question's ticket.
-    pub ticket: u64,
-    /// The groups, as their records hold them, in the order of commits.
-    pub groups: Vec<Bytes>,
-    /// Everything up to this commit was looked at.
-    pub upto: Commit,
-    /// Namespaces in which the log does not reach down to what the peer has.
-    pub below: Vec<Space>,
-}
-
-/// What happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Input {
-    /// A link is up; the peer said what it has applied.
-    Up {
-        /// Who.
-        peer: NodeId,
-        /// Its living replica id.
-        life: ReplicaId,
-        /// What it has.
-        has: Vectors,
-    },
-    /// The link is gone.
-    Down {
-        /// Whose.
-        peer: NodeId,
-    },
-    /// The peer did not keep up; what was queued for it is dropped.
-    Behind {
-        /// Who.
-        peer: NodeId,
-    },
-    /// A peer that is behind has taken all that was sent to it.
-    Drained {
-        /// Who.
-        peer: NodeId,
-    },
-    /// The peer holds this durably.
-    Acked {
-        /// Who.
-        peer: NodeId,
-        /// The namespace.
-        space: Space,
-        /// At least these entries.
-        vector: Vector,
-    },
-    /// The peer told what it has, without asking.
-    Has {
-        /// Who.
-        peer: NodeId,
-        /// The namespace.
-        space: Space,
-        /// What it has applied.
-        vector: Vector,
-    },
-    /// The peer asks for whatever is here beyond what it has.
-    Asked {
-        /// Who.
-        peer: NodeId,
-        /// The namespace.
-        space: Space,
-        /// What it has applied.
-        vector: Vector,
-    },
-    /// Commits up to here are durable; these own groups are among them, and these entries were applied of others.
-    Durable {
-        /// The last durable commit.
-        upto: Commit,
-        /// Own groups, by commit.
-        pushes: Vec<(Commit, Bytes)>,
-        /// Entries by which the durable vector rose.
-        applied: Vec<(Space, Dot)>,
-    },
-    /// The shell has read a piece of the log.
-    Read(Piece),
-}
-
-/// What is to be done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Output {
-    /// Send these groups to every live peer.
-    Broadcast {
-        /// In order.
-        groups: Vec<Bytes>,
-    },
-    /// Send these groups to one peer.
-    Send {
-        /// To whom.
-        peer: NodeId,
-        /// In order.
-        groups: Vec<Bytes>,
-    },
-    /// Tell an author that its writes are durable here.
-    Ack {
-        /// To whom.
-        peer: NodeId,
-        /// The namespace.
-        space: Space,
-        /// The entries that concern it.
-        vector: Vector,
-    },
-    /// The peer has caught up: it takes part in broadcasts from the next one on.
-    Resume {
-        /// Who.
-        peer: NodeId,
-    },
-    /// Read the log for a peer.
-    Read(Reading),
-    /// Ask a peer for what it has beyond what is here.
-    Ask {
-        /// Whom.
-        peer: NodeId,
-        /// The namespace.
-        space: Space,
-    },
-    /// Tell a peer that the log does not reach down to what it has.
-    BelowLog {
-        /// Whom.
-        peer: NodeId,
-        /// The namespace.
-        space: Space,
-    },
-}
 
 /// The state of pushing to all peers.
 #[derive(Debug, Default)]

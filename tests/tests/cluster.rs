@@ -13,8 +13,8 @@ fn increment(client: &mut Connection, key: &str, stop: &AtomicBool) -> (i64, i64
     let (mut acknowledged, mut unanswered) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let answer: RedisResult<i64> = client.incr(key, 1);
-        if let Ok(_) = answer {
-            acknowledged += 1
+        if answer.is_ok() {
+            acknowledged += 1;
         } else {
             unanswered += 1;
             break;
@@ -32,14 +32,14 @@ fn get(client: &mut Connection, key: &str) -> Option<String> {
 }
 
 fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    fs::create_dir_all(to).expect("a stopped agent's state can be copied");
+    for entry in fs::read_dir(from).expect("a stopped agent's state can be copied") {
+        let entry = entry.expect("a stopped agent's state can be copied");
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
+        if entry.file_type().expect("a stopped agent's state can be copied").is_dir() {
             copy_directory(&entry.path(), &target);
         } else {
-            fs::copy(entry.path(), target).unwrap();
+            fs::copy(entry.path(), target).expect("a stopped agent's state can be copied");
         }
     }
 }

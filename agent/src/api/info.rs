@@ -11,6 +11,7 @@ use super::command::{ALWAYS, Command, Group};
 use super::connection::NUMBERED_SPACES;
 use super::host::Phase;
 use super::refusal::Stop;
+use super::resp::EOL;
 
 /// The version of Redis whose commands and error texts are followed; some clients choose by it.
 const REDIS_VERSION: &str = "7.0.15";
@@ -58,12 +59,12 @@ struct Lines(String);
 
 impl Lines {
     fn title(&mut self, name: &str) {
-        let blank = if self.0.is_empty() { "" } else { "\r\n" };
-        write!(self.0, "{blank}# {name}\r\n").expect("memory takes every write");
+        let blank = if self.0.is_empty() { "" } else { EOL };
+        write!(self.0, "{blank}# {name}{EOL}").expect("memory takes every write");
     }
 
     fn put(&mut self, name: &str, value: impl Display) {
-        write!(self.0, "{name}:{value}\r\n").expect("memory takes every write");
+        write!(self.0, "{name}:{value}{EOL}").expect("memory takes every write");
     }
 }
 

@@ -18,3 +18,6 @@ mod tests;
 pub use number::parse_i64;
 pub use reply::{Proto, Reply};
 pub use request::{Args, Limits, ProtocolError, RequestParser};
+
+/// Ends every line of the protocol, and the lines of texts that Redis clients take apart.
+pub const EOL: &str = "\r\n";

@@ -40,7 +40,7 @@ pub(crate) fn host() -> Host {
     let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20, Placer::new(&[7; 32])).unwrap();
     file.write_facts(&facts()).unwrap();
     // The file stays open and is gone with its last reader.
-    let rows = Memtable::new(file).unwrap();
+    let rows = Memtable::new(file, 1 << 20).unwrap();
     let replica = Replica::resume(config, Settled::default());
     Host::new(Data::new(replica, rows), Peers::new(nothing_durable(), Vectors::new()), 1)
 }

@@ -51,10 +51,10 @@ impl Ledger {
 
     /// Keeps what HELLO says of this agent current; it may lag, a peer then sends what is here already.
     pub(super) fn refresh_hello(&mut self) {
-        if self.now.mono < self.hello_at {
+        if self.now.mono < self.mesh.hello_at {
             return;
         }
-        self.hello_at = self.now.mono + HELLO_PERIOD;
+        self.mesh.hello_at = self.now.mono + HELLO_PERIOD;
         let replica = &self.host.data.replica;
         self.ports.hello.send_modify(|local| {
             let (spaces, lives) = (Self::hello_spaces(replica), Self::lives(replica));
@@ -64,12 +64,12 @@ impl Ledger {
 
     /// Takes what peers said; what is left after a turn's share is taken in the next.
     pub(super) fn listen(&mut self) -> Result<(), LedgerError> {
-        self.unheard = false;
+        self.mesh.unheard = false;
         for _ in 0..EVENTS_PER_TURN {
             let Some(event) = self.ports.peers.as_mut().and_then(Inbox::next_now) else { return Ok(()) };
             self.take_event(event)?;
         }
-        self.unheard = true;
+        self.mesh.unheard = true;
         Ok(())
     }
 

@@ -51,10 +51,10 @@ pub enum Notice {
 impl Ledger {
     /// Takes every notice that is waiting.
     pub(super) fn take_notices(&mut self) -> Result<(), LedgerError> {
-        self.inbox.open();
+        self.doorway.inbox.open();
         // No more than there can be at once, so that senders cannot keep clients from being served.
         for _ in 0..self.settings.inbox_max {
-            let Some(notice) = self.inbox.next() else { return Ok(()) };
+            let Some(notice) = self.doorway.inbox.next() else { return Ok(()) };
             match notice {
                 Notice::Committed(committed) => self.committed(committed),
                 Notice::Flushed(flushed) => self.flushed(flushed),
@@ -77,7 +77,7 @@ impl Ledger {
 
     fn committed(&mut self, committed: Committed) {
         let Committed { durable, said, took, log_bytes } = committed;
-        self.durable = self.durable.max(durable.upto());
+        self.log.durable = self.log.durable.max(durable.upto());
         self.host.stats.log_bytes = log_bytes;
         self.host.metrics.record(Path::Commit, took);
         self.host.peers.committed(self.now, durable, said);
@@ -97,14 +97,14 @@ impl Ledger {
             News::Fenced => self.fall_silent(),
             News::EpochBehind { known } => (self.ports.keeper)(Task::RaiseEpoch { known }),
             News::SeedUnreached => peers.seeds_unreached += 1,
-            News::LeaveDone => self.left = true,
+            News::LeaveDone => self.mesh.left = true,
         }
     }
 
     /// A later life of this node speaks in the mesh: this process goes on serving its host, and says nothing more to peers.
     fn fall_silent(&mut self) {
         self.host.peers.fenced = true;
-        self.left = true;
+        self.mesh.left = true;
         (self.ports.net)(Command::Shutdown);
     }
 

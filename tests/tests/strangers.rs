@@ -1,5 +1,7 @@
 //! Strangers at the mesh's door: without a certificate of this cluster nothing is heard from an agent.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helper cannot do, the test cannot")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;

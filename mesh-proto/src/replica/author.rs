@@ -17,6 +17,9 @@ use crate::id::{Dot, Space};
 use crate::rows::{Row, Rows};
 use crate::time::Now;
 
+/// How many counters one group resets at most.
+const RESETS_MAX: usize = 4_096;
+
 /// A group that is being written.
 struct Draft<'a, R> {
     replica: &'a mut Replica,
@@ -37,7 +40,26 @@ impl Replica {
         space: &Space,
         edits: Vec<Edit>,
     ) -> Result<(), R::Error> {
+        if edits.contains(&Edit::Flush) {
+            self.thin_counters(now, rows, space)?;
+        }
         self.write(now, rows, space, |draft| edits.into_iter().try_for_each(|edit| draft.edit(edit)))
+    }
+
+    /// Resets counters in groups of their own until those that are left fit the one group that cuts: a group has to fit a
+    /// frame, however many counters a namespace has.
+    fn thin_counters<R: Rows>(&mut self, now: Now, rows: &mut R, space: &Space) -> Result<(), R::Error> {
+        let mut place = 0;
+        loop {
+            let counters = live_counters(rows, space, place)?;
+            let (Some((last, ..)), RESETS_MAX) = (counters.last(), counters.len()) else { return Ok(()) };
+            place = *last;
+            self.write(now, rows, space, |draft| {
+                counters.into_iter().try_for_each(|(_, key, entries)| {
+                    draft.push(&key, Effect::Reset { seen: Observed { siblings: Vec::new(), entries } })
+                })
+            })?;
+        }
     }
 
     /// Drops own counter entries that others have reset.
@@ -168,21 +190,16 @@ impl<R: Rows> Draft<'_, R> {
     }
 
     fn flush(&mut self) -> Result<(), R::Error> {
-        let mut resets: Vec<(Bytes, Vec<Seen>)> = Vec::new();
         let mut found = false;
-        self.rows.range(self.space, 0, &mut |row_key, row| {
+        self.rows.range(self.space, 0, &mut |_, _| {
             found = true;
-            if let Row::Scalar(scalar) = row {
-                let live: Vec<Seen> = scalar.entries().iter().filter(|entry| entry.is_live()).map(Seen::from).collect();
-                if !live.is_empty() {
-                    resets.push((row_key.key(), live));
-                }
-            }
-            ControlFlow::Continue(())
+            ControlFlow::Break(())
         })?;
         if !found {
             return Ok(());
         }
+        let counters = live_counters(self.rows, self.space, 0)?;
+        let resets = counters.into_iter().map(|(_, key, entries)| (key, entries)).collect();
         let context = self.replica.keyspace(self.space).vector.clone();
         self.apply(Op::Cut { context, resets })
     }
@@ -227,6 +244,21 @@ impl<R: Rows> Draft<'_, R> {
         self.ops.push(op);
         Ok(())
     }
+}
+
+/// The keys with live counter entries from `place` on, as many as one group resets, each with its place and entries.
+fn live_counters<R: Rows>(rows: &R, space: &Space, place: u64) -> Result<Vec<(u64, Bytes, Vec<Seen>)>, R::Error> {
+    let mut counters = Vec::new();
+    rows.range(space, place, &mut |row_key, row| {
+        if let Row::Scalar(scalar) = row {
+            let live: Vec<Seen> = scalar.entries().iter().filter(|entry| entry.is_live()).map(Seen::from).collect();
+            if !live.is_empty() {
+                counters.push((row_key.place(), row_key.key(), live));
+            }
+        }
+        if counters.len() < RESETS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(counters)
 }
 
 /// The siblings and live counter entries of a key whose own deadlines `wanted` takes.

@@ -169,6 +169,25 @@ fn a_flush_removes_what_it_saw_and_nothing_else() {
 }
 
 #[test]
+fn a_flush_of_many_counters_is_cut_into_groups_that_fit_a_frame() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    for n in 0..9 {
+        a.edit(1, (0..1_000).map(|m| add(&format!("{n}.{m}"), 1)).chain([set(&format!("s{n}"), "v")]));
+    }
+    exchange(2, &mut a, &mut b);
+    let before = b.pushed.len();
+    b.edit(3, [Edit::Flush]);
+    exchange(4, &mut a, &mut b);
+    assert!(b.pushed.len() - before >= 3, "nine thousand counters are more than two groups");
+    assert_eq!((a.get(5, "0.0"), a.get(5, "8.999"), a.get(5, "s3")), (None, None, None));
+    // What is left are dead entries of a, which a drops.
+    let Ok(()) = a.replica.handle_timeout(now_at(9_000), &mut a.rows);
+    a.edit(9_001, []);
+    exchange(9_002, &mut a, &mut b);
+    assert!(a.rows.content(&space()).is_empty());
+}
+
+#[test]
 fn what_has_expired_never_comes_back() {
     let (mut a, mut b) = (Site::new(1), Site::new(2));
     let deadline_ms = now_at(100).wall_ms;

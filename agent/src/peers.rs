@@ -92,20 +92,17 @@ impl Peers {
     /// Commits have become durable, and what they had to say may be said.
     pub fn committed(&mut self, now: Now, upto: Durable, said: Vec<(Commit, Outputs)>) {
         let mut pushes = Vec::new();
-        let mut applied = Vec::new();
+        let mut applied: Vec<(Space, Dot)> = Vec::new();
         for (commit, output) in
             said.into_iter().flat_map(|(commit, outputs)| outputs.into_iter().map(move |o| (commit, o)))
         {
             match output {
                 Output::Push { payload, .. } => pushes.push((commit, payload)),
-                Output::Applied { space, dots } => {
-                    let vector = self.vectors.entry(space.clone()).or_default();
-                    for dot in dots {
-                        vector.raise(dot);
-                        applied.push((space.clone(), dot));
-                    }
-                }
+                Output::Applied { space, dots } => dots.into_iter().for_each(|dot| note(&mut applied, &space, dot)),
             }
+        }
+        for (space, dot) in &applied {
+            self.vectors.entry(space.clone()).or_default().raise(*dot);
         }
         self.durable = self.durable.max(upto);
         self.push.handle_input(now.mono, push::Input::Durable { upto: upto.upto(), pushes, applied });
@@ -172,6 +169,16 @@ impl Peers {
             vector.seq(own).saturating_sub(there)
         };
         self.vectors.iter().map(lag).sum()
+    }
+}
+
+/// Notes a dot, in place of an earlier one of the same author: what counts is how far each author came.
+fn note(applied: &mut Vec<(Space, Dot)>, space: &Space, dot: Dot) {
+    match applied.last_mut() {
+        Some((last_space, last)) if last.replica == dot.replica && last_space == space => {
+            last.seq = last.seq.max(dot.seq)
+        }
+        Some(_) | None => applied.push((space.clone(), dot)),
     }
 }
 

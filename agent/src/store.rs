@@ -20,6 +20,7 @@ pub mod log_reader;
 pub mod log_thread;
 pub mod memtable;
 mod open;
+mod placed;
 mod row_cache;
 pub mod rows_file;
 pub mod segment;

@@ -24,6 +24,7 @@ use everett_mesh_proto::rows::{Cut, Found, Position, Row, RowKey, Rows};
 
 use super::error::StoreError;
 use super::flush::{FlushJob, Flushed};
+use super::placed::Placed;
 use super::row_cache::{Remembered, RowCache};
 use super::rows_file::{RowsFile, Snapshot};
 
@@ -33,7 +34,7 @@ const ROW_OVERHEAD_BYTES: usize = 208;
 /// Rows in memory, found by hash and walked in place order.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: HashMap<RowKey, (Row, Position)>,
+    rows: HashMap<RowKey, (Row, Position), Placed>,
     order: BTreeSet<RowKey>,
     bytes: usize,
 }

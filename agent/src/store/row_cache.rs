@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use everett_mesh_proto::rows::{Row, RowKey};
 
 use super::memtable::row_bytes;
+use super::placed::Placed;
 
 /// What an entry costs beside its key and row: slot, index entry, allocations.
 const ENTRY_OVERHEAD_BYTES: usize = 176;
@@ -30,7 +31,7 @@ pub(super) enum Remembered {
 /// The cache.
 #[derive(Debug)]
 pub(super) struct RowCache {
-    index: HashMap<RowKey, usize>,
+    index: HashMap<RowKey, usize, Placed>,
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
     hand: usize,
@@ -49,7 +50,7 @@ struct Slot {
 impl RowCache {
     /// An empty cache for about `bytes_max`.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { index: HashMap::new(), slots: Vec::new(), free: Vec::new(), hand: 0, bytes: 0, bytes_max }
+        Self { index: HashMap::default(), slots: Vec::new(), free: Vec::new(), hand: 0, bytes: 0, bytes_max }
     }
 
     /// What the file holds under `key`, if that is known: a row, or none.

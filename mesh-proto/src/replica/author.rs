@@ -246,8 +246,11 @@ impl<R: Rows> Draft<'_, R> {
     }
 }
 
+/// A counter's place, key and live entries.
+type Counter = (u64, Bytes, Vec<Seen>);
+
 /// The keys with live counter entries from `place` on, as many as one group resets, each with its place and entries.
-fn live_counters<R: Rows>(rows: &R, space: &Space, place: u64) -> Result<Vec<(u64, Bytes, Vec<Seen>)>, R::Error> {
+fn live_counters<R: Rows>(rows: &R, space: &Space, place: u64) -> Result<Vec<Counter>, R::Error> {
     let mut counters = Vec::new();
     rows.range(space, place, &mut |row_key, row| {
         if let Row::Scalar(scalar) = row {

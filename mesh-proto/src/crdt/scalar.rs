@@ -252,9 +252,9 @@ impl Scalar {
         }
         match winner {
             None => counted.then_some(Value::Integer(sum)),
-            Some(sibling) => Some(match parse_integer(&sibling.bytes) {
-                Some(base) if counted => Value::Integer(i128::from(base).saturating_add(sum)),
-                Some(_) | None => Value::Bytes(sibling.bytes.clone()),
+            Some(sibling) => Some(match counted.then(|| parse_integer(&sibling.bytes)).flatten() {
+                Some(base) => Value::Integer(i128::from(base).saturating_add(sum)),
+                None => Value::Bytes(sibling.bytes.clone()),
             }),
         }
     }

@@ -113,11 +113,12 @@ impl Space {
 
     /// Checks and takes a name.
     pub fn new(name: &str) -> Result<Self, BadSpace> {
-        let printable = name.bytes().all(|b| b.is_ascii_graphic());
-        if name.is_empty() || name.len() > Self::LEN_MAX || !printable {
-            return Err(BadSpace);
-        }
-        Ok(Self(name.into()))
+        if Self::is_name(name.as_bytes()) { Ok(Self(name.into())) } else { Err(BadSpace) }
+    }
+
+    /// Whether a namespace may be called so.
+    pub fn is_name(name: &[u8]) -> bool {
+        (1..=Self::LEN_MAX).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic)
     }
 
     /// The namespace that `SELECT index` picks: the one named by the number.

@@ -153,6 +153,14 @@ impl RowKey {
 
     /// The client's key.
     pub fn key(&self) -> Bytes {
+        match self.key_bytes() {
+            Cow::Borrowed(key) => Bytes::copy_from_slice(key),
+            Cow::Owned(key) => key.into(),
+        }
+    }
+
+    /// The client's key, copied only if it holds a zero byte.
+    pub fn key_bytes(&self) -> Cow<'_, [u8]> {
         unescape(self.parts().key)
     }
 
@@ -190,8 +198,9 @@ impl<'a> Parts<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (&len, rest) = bytes.split_first()?;
         let (space, rest) = rest.split_at_checked(usize::from(len))?;
-        let name = std::str::from_utf8(space).ok()?;
-        Space::new(name).ok()?;
+        if !Space::is_name(space) {
+            return None;
+        }
         let (place, rest) = rest.split_first_chunk::<8>()?;
         let (key, rest) = split_escaped(rest)?;
         let (&kind, rest) = rest.split_first()?;
@@ -231,9 +240,9 @@ fn split_escaped(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-fn unescape(bytes: &[u8]) -> Bytes {
+fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&0) {
-        return Bytes::copy_from_slice(bytes);
+        return Cow::Borrowed(bytes);
     }
     let mut plain = Vec::with_capacity(bytes.len());
     let mut skip = false;
@@ -243,7 +252,7 @@ fn unescape(bytes: &[u8]) -> Bytes {
         }
         skip = !skip && byte == 0;
     }
-    plain.into()
+    Cow::Owned(plain)
 }
 
 /// The state of one row.

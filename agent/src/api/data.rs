@@ -2,18 +2,79 @@
 //!
 //! Apart so that commands reach both through a few words (see, change, walk) and never through the row format.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref, DerefMut};
 
 use everett_mesh_proto::crdt::is_visible;
 use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::{Edit, Input, Replica, View};
-use everett_mesh_proto::rows::{Row, RowKey, Rows};
+use everett_mesh_proto::rows::{Cut, Found, Position, Row, RowKey, Rows};
 use everett_mesh_proto::summary::{Content, Path};
 use everett_mesh_proto::time::Now;
 
 use super::connection::NUMBERED_SPACES;
 use crate::store::{Memtable, StoreError};
+
+mod views;
+
+use views::Views;
+
+/// Memory for what clients saw of keys lately.
+const VIEWS_BYTES_MAX: usize = 64 << 20;
+
+/// The rows of the store, and what clients saw of keys lately. Whoever changes a row does it here, so no view outlives
+/// what it was made of. All else is the memtable's.
+#[derive(Debug)]
+pub struct KeyRows {
+    memtable: Memtable,
+    views: Views,
+    spaces: Vec<Space>,
+}
+
+impl Deref for KeyRows {
+    type Target = Memtable;
+
+    fn deref(&self) -> &Memtable {
+        &self.memtable
+    }
+}
+
+impl DerefMut for KeyRows {
+    fn deref_mut(&mut self) -> &mut Memtable {
+        &mut self.memtable
+    }
+}
+
+impl Rows for KeyRows {
+    type Error = StoreError;
+
+    fn row(&self, key: &RowKey) -> Result<Found<'_>, StoreError> {
+        self.memtable.row(key)
+    }
+
+    fn range(
+        &self,
+        space: &Space,
+        place: u64,
+        visit: &mut dyn FnMut(&RowKey, &Row) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.memtable.range(space, place, visit)
+    }
+
+    fn put(&mut self, key: RowKey, row: Row, at: Position) {
+        // A namespace without a number has no views: clients reach only the numbered ones.
+        let number = self.spaces.iter().position(|space| key.is_in(space)).and_then(|number| u8::try_from(number).ok());
+        if let Some(number) = number {
+            self.views.remove(number, &key.key_bytes());
+        }
+        self.memtable.put(key, row, at);
+    }
+
+    fn cut(&mut self, cut: Cut, at: Position) {
+        self.views.clear();
+        self.memtable.cut(cut, at);
+    }
+}
 
 /// Replica and rows together.
 #[derive(Debug)]
@@ -21,25 +82,30 @@ pub struct Data {
     /// What writes mean.
     pub replica: Replica,
     /// Where they end up.
-    pub rows: Memtable,
-    spaces: Vec<Space>,
+    pub rows: KeyRows,
 }
 
 impl Data {
-    /// The keys of `replica` in `rows`.
-    pub fn new(replica: Replica, rows: Memtable) -> Self {
+    /// The keys of `replica` in the rows of a store.
+    pub fn new(replica: Replica, memtable: Memtable) -> Self {
         let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
-        Self { replica, rows, spaces: numbers.map(Space::numbered).collect() }
+        let spaces = numbers.map(Space::numbered).collect();
+        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces } }
     }
 
     /// The namespace of that number.
     pub fn space(&self, number: u8) -> &Space {
-        &self.spaces[usize::from(number)]
+        &self.rows.spaces[usize::from(number)]
     }
 
     /// What can be seen of a key.
-    pub fn view(&self, now: Now, space: u8, key: &[u8]) -> Result<View, StoreError> {
-        self.replica.view(now, &self.rows, self.space(space), key)
+    pub fn view(&mut self, now: Now, space: u8, key: &[u8]) -> Result<View, StoreError> {
+        if let Some(view) = self.rows.views.get(space, key, self.replica.now_ms(now)) {
+            return Ok(view.clone());
+        }
+        let view = self.replica.view(now, &self.rows, self.space(space), key)?;
+        self.rows.views.insert(space, key, view.clone());
+        Ok(view)
     }
 
     /// Makes the changes in one commit; returns it, or nothing if nothing changed.

@@ -1,6 +1,7 @@
 //! Commands about strings and counters, which are one type.
 
 use bytes::Bytes;
+use everett_mesh_proto::crdt::Value;
 use everett_mesh_proto::replica::{Edit, Expiry};
 
 use super::call::Call;
@@ -79,13 +80,13 @@ pub(super) const COMMANDS: &[Command] = &[
 impl Call<'_> {
     /// Replies with the value of `key`, or nothing.
     fn reply_value(&mut self, key: &[u8]) -> Result<bool, Stop> {
-        if let Some(value) = self.view(key)?.value {
-            self.reply.bulk(&value.to_bytes());
-            Ok(true)
-        } else {
-            self.reply.null();
-            Ok(false)
+        let value = self.view(key)?.value;
+        match &value {
+            Some(Value::Bytes(bytes)) => self.reply.bulk(bytes),
+            Some(Value::Integer(sum)) => self.reply.text(sum),
+            None => self.reply.null(),
         }
+        Ok(value.is_some())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The commands against what Redis 7.0.15 answered to the same requests.
+//! The commands against what Redis 7.0.15 answered to the same requests, and what reads see of others' writes.
 //!
 //! `tests/redis-7.0.15.txt` holds requests and replies, byte for byte, as the real server gave them on a fresh database;
 //! requests on which Everett differs on purpose are not in it. `record_the_replies_of_redis` writes the file anew from
@@ -9,10 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use everett_mesh_proto::id::{ClusterId, ReplicaId};
+use everett_mesh_proto::id::{ClusterId, NodeId, ReplicaId};
 use everett_mesh_proto::log::{Commit, Durable, Log, Medium, Record};
 use everett_mesh_proto::push::Vectors;
-use everett_mesh_proto::replica::{Config, Replica, Settled};
+use everett_mesh_proto::replica::{Config, Input, Replica, Settled};
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::testing::now_at;
 
@@ -30,12 +30,12 @@ pub(crate) const OWN: ReplicaId = ReplicaId([1; 16]);
 
 /// A server of no keys.
 pub(crate) fn host() -> Host {
-    let config = Config {
-        id: OWN,
-        placer: Placer::new(&[7; 32]),
-        max_skew: Duration::from_millis(500),
-        gate_bytes_max: 1 << 20,
-    };
+    host_of(OWN)
+}
+
+fn host_of(id: ReplicaId) -> Host {
+    let config =
+        Config { id, placer: Placer::new(&[7; 32]), max_skew: Duration::from_millis(500), gate_bytes_max: 1 << 20 };
     let dir = tempfile::tempdir().unwrap();
     let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20, Placer::new(&[7; 32])).unwrap();
     file.write_facts(&facts()).unwrap();
@@ -76,7 +76,11 @@ pub(crate) fn nothing_durable() -> Durable {
 
 /// The same with one connection.
 fn host_of_one() -> Host {
-    let mut host = host();
+    host_of_one_with(OWN)
+}
+
+fn host_of_one_with(id: ReplicaId) -> Host {
+    let mut host = host_of(id);
     host.sessions.open(0, now_at(0).mono);
     host
 }
@@ -109,6 +113,45 @@ fn replies_are_those_of_redis() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), recorded().count(), wrong.join("\n"));
+}
+
+#[test]
+fn what_was_read_once_is_read_anew_when_it_has_changed_or_expired() {
+    let mut host = host_of_one();
+    for (request, ms, reply) in [
+        ("GET k", 1, r"$-1\r\n"),
+        ("SET k 1 PX 100", 1, r"+OK\r\n"),
+        ("GET k", 50, r"$1\r\n1\r\n"),
+        ("INCR k", 50, r":2\r\n"),
+        ("GET k", 100, r"$1\r\n2\r\n"),
+        ("GET k", 101, r"$-1\r\n"),
+        ("SET k v", 101, r"+OK\r\n"),
+        ("GET k", 101, r"$1\r\nv\r\n"),
+        ("PEXPIRE k 10", 101, r":1\r\n"),
+        ("GET k", 110, r"$1\r\nv\r\n"),
+        ("PERSIST k", 110, r":1\r\n"),
+        ("GET k", 500, r"$1\r\nv\r\n"),
+        ("SELECT 1", 500, r"+OK\r\n"),
+        ("GET k", 500, r"$-1\r\n"),
+        ("SELECT 0", 500, r"+OK\r\n"),
+        ("FLUSHDB", 500, r"+OK\r\n"),
+        ("GET k", 500, r"$-1\r\n"),
+    ] {
+        assert_eq!(ask_at(&mut host, request, ms), reply, "{request} at {ms}");
+    }
+}
+
+#[test]
+fn what_a_peer_wrote_is_seen_by_the_next_read() {
+    let (mut here, mut there) = (host_of_one(), host_of_one_with(ReplicaId([2; 16])));
+    assert_eq!(ask_at(&mut here, "GET k", 1), r"$-1\r\n");
+    ask_at(&mut there, "SET k v", 1);
+    let sealed = std::iter::from_fn(|| there.data.replica.seal());
+    for payload in sealed.map(|(record, _)| record.payload).filter(|payload| payload.len() > 16) {
+        let input = Input::Remote { from: NodeId([2; 16]), payload };
+        here.data.replica.handle_input(now_at(2), &mut here.data.rows, input).unwrap();
+    }
+    assert_eq!(ask_at(&mut here, "GET k", 3), r"$1\r\nv\r\n");
 }
 
 /// A `redis-server` that is gone when this is.

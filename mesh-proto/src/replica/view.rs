@@ -16,6 +16,8 @@ pub struct View {
     pub value: Option<Value>,
     /// When it expires; `None` if never.
     pub deadline_ms: Option<DeadlineMs>,
+    /// Until when it stays as it is if nothing is written: a deadline among the key's elements may hide some then.
+    pub steady_until_ms: DeadlineMs,
     /// The greatest local commit that this view reflects: a reply made of it waits until that is durable.
     pub at: Commit,
 }
@@ -45,6 +47,14 @@ impl KeyState<'_> {
         self.scalar.value(|deadline_ms| self.sees(deadline_ms))
     }
 
+    /// When the next element becomes hidden by time alone.
+    fn steady_until_ms(&self) -> DeadlineMs {
+        let siblings = self.scalar.siblings().iter().map(|sibling| sibling.deadline_ms);
+        let own = siblings.chain(self.scalar.entries().iter().map(|entry| entry.raise.deadline_ms));
+        let binding = own.map(|own_ms| self.register.deadline_ms().unwrap_or(own_ms));
+        binding.filter(|&deadline_ms| deadline_ms > self.now_ms).min().unwrap_or(NEVER_MS)
+    }
+
     /// The deadline that a new element inherits: the register's, else the latest among the visible elements.
     pub(super) fn deadline_ms(&self) -> DeadlineMs {
         let latest = || self.scalar.latest_deadline_ms(|deadline_ms| self.sees(deadline_ms));
@@ -58,7 +68,7 @@ impl Replica {
         let state = self.key_state(now, rows, space, key)?;
         let value = state.value();
         let deadline_ms = Some(state.deadline_ms()).filter(|&ms| ms != NEVER_MS && value.is_some());
-        Ok(View { value, deadline_ms, at: state.at })
+        Ok(View { value, deadline_ms, steady_until_ms: state.steady_until_ms(), at: state.at })
     }
 
     /// The concurrent values of `key` that can be seen, the winner first.

@@ -31,7 +31,7 @@ pub use courier::{Courier, Known};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{LogAction, LogError, StoreError};
 pub use facts::{Facts, Progress};
-pub use flush::{ChunkLimit, FlushJob, FlushPolicy, FlushStep, Flushed};
+pub use flush::{ChunkLimit, FlushJob, FlushStep, Flushed};
 pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
 pub use log_index::{LogIndex, Mark, SegmentSummary};
 pub use log_reader::LogReader;

@@ -87,7 +87,7 @@ impl Ledger {
                     .push
                     .handle_input(mono, push::Input::Up { peer: id, life: hello.replica, has: vectors_of(&hello) });
                 peers.links.up(PeerLink::new(peer, &hello, meter, self.now));
-                (self.ports.keeper)(Task::Up(id));
+                self.tell_keeper(Task::Up(id));
             }
             DataEvent::Behind { peer } => peers.push.handle_input(mono, push::Input::Behind { peer }),
             DataEvent::Drained { peer } => peers.push.handle_input(mono, push::Input::Drained { peer }),
@@ -95,7 +95,7 @@ impl Ledger {
                 tracing::info!(peer = peers.links.name(peer), ?reason, "link is gone");
                 peers.links.down(peer);
                 peers.push.handle_input(mono, push::Input::Down { peer });
-                (self.ports.keeper)(Task::Down(peer));
+                self.tell_keeper(Task::Down(peer));
             }
         }
         Ok(())
@@ -122,8 +122,8 @@ impl Ledger {
             OpsFrame::Ask { space, vector } => {
                 peers.push.handle_input(self.now.mono, push::Input::Asked { peer, space, vector });
             }
-            OpsFrame::BelowLog { space } => (self.ports.keeper)(Task::BelowLog(peer, space)),
-            OpsFrame::Summary(summary) => (self.ports.keeper)(Task::Summary(peer, summary)),
+            OpsFrame::BelowLog { space } => self.tell_keeper(Task::BelowLog(peer, space)),
+            OpsFrame::Summary(summary) => self.tell_keeper(Task::Summary(peer, summary)),
         }
         Ok(())
     }

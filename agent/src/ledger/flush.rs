@@ -39,6 +39,7 @@ impl Ledger {
 
     /// Freezes the memtable if it is time.
     pub(super) fn consider_flush(&mut self) {
+        self.release_flush(self.host.peers.durable());
         if self.host.data.rows.is_flushing() || self.host.phase == Phase::Draining {
             return;
         }
@@ -68,9 +69,20 @@ impl Ledger {
         match held.release(durable) {
             Ok(job) => {
                 let acknowledged = self.host.peers.acknowledged();
-                (self.ports.keeper)(Task::Flush(Flush { job, pin, acknowledged }));
+                // A word can be said again; frozen rows cannot, so what the keeper does not take is offered again.
+                let task = Task::Flush(Flush { job, pin, acknowledged });
+                if let Some(Task::Flush(Flush { job, pin, .. })) = (self.ports.keeper)(task) {
+                    self.flushing.held = Some((Held::new(job.commit(), job), pin));
+                }
             }
             Err(held) => self.flushing.held = Some((held, pin)),
+        }
+    }
+
+    /// Tells the keeper something that is told again later if it is lost.
+    pub(super) fn tell_keeper(&mut self, task: Task) {
+        if let Some(task) = (self.ports.keeper)(task) {
+            tracing::debug!(?task, "the keeper is busy: a word to it was dropped");
         }
     }
 

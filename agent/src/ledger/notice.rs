@@ -95,7 +95,7 @@ impl Ledger {
                 }
             }
             News::Fenced => self.fall_silent(),
-            News::EpochBehind { known } => (self.ports.keeper)(Task::RaiseEpoch { known }),
+            News::EpochBehind { known } => self.tell_keeper(Task::RaiseEpoch { known }),
             News::SeedUnreached => peers.seeds_unreached += 1,
             News::LeaveDone => self.mesh.left = true,
         }

@@ -77,8 +77,8 @@ pub struct Ports {
     pub net: Box<dyn FnMut(Command) -> bool + Send>,
     /// To the courier. Full: the reading is lost, and the peer asks for what it misses.
     pub courier: Sender<Order>,
-    /// To the keeper. Must not wait.
-    pub keeper: Box<dyn FnMut(Task) + Send>,
+    /// To the keeper; gives back what it did not take. Must not wait.
+    pub keeper: Box<dyn FnMut(Task) -> Option<Task> + Send>,
     /// To membership. Must not wait.
     pub mesh: Box<dyn FnMut(mesh::Order) + Send>,
     /// What HELLO says of this agent.

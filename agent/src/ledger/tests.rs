@@ -54,7 +54,7 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
         log: log_sender,
         net: Box::new(|_| true),
         courier: bounded(1).0,
-        keeper: Box::new(|_| {}),
+        keeper: Box::new(|_| None),
         mesh: Box::new(move |_| drop(left.try_send(Notice::News(News::LeaveDone)))),
         hello: watch::channel(Arc::new(hello())).0,
         peers: None,

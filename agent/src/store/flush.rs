@@ -10,7 +10,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use everett_mesh_proto::id::Space;
@@ -22,7 +21,7 @@ use everett_mesh_proto::wire::encode_row;
 
 use super::error::StoreError;
 use super::facts::Progress;
-use super::memtable::{Cuts, Memtable, Table, through_cuts};
+use super::memtable::{Cuts, Table, through_cuts};
 use super::rows_file::{Batch, RowsFile, Snapshot};
 use super::tree::BatchTree;
 
@@ -40,26 +39,6 @@ pub struct ChunkLimit {
 impl Default for ChunkLimit {
     fn default() -> Self {
         Self { rows: 8_000, rows_scanned: 64_000, bytes: 16 << 20 }
-    }
-}
-
-/// When the ledger should begin a flush.
-#[derive(Clone, Copy, Debug)]
-pub struct FlushPolicy {
-    /// Nothing was written for this long.
-    pub idle: Duration,
-    /// Rows in memory take this much.
-    pub memtable_bytes: usize,
-    /// Records past the watermark take this much of the log: what a start may take to replay.
-    pub log_bytes: u64,
-}
-
-impl FlushPolicy {
-    /// Whether a flush is due, `idle` after the last write and with `log_bytes` of records past the watermark.
-    pub fn is_due(&self, memtable: &Memtable, idle: Duration, log_bytes: u64) -> bool {
-        let full = memtable.active_bytes() >= self.memtable_bytes || log_bytes >= self.log_bytes;
-        let resting = idle >= self.idle && log_bytes > 0;
-        !memtable.is_flushing() && (full || resting)
     }
 }
 

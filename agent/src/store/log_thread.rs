@@ -62,8 +62,8 @@ pub struct Committed {
 pub trait LogSink {
     /// A group is durable.
     fn committed(&mut self, committed: Committed);
-    /// A file should be made ready for the log before it is needed.
-    fn spare_wanted(&mut self, request: SpareRequest);
+    /// A file should be made ready for the log before it is needed; false if nobody will, so that it is asked for again.
+    fn spare_wanted(&mut self, request: SpareRequest) -> bool;
     /// The log is lost to this process, which must end with the store's exit code.
     fn failed(&mut self, error: LogError);
 }
@@ -111,8 +111,7 @@ impl<D: Disk, S: LogSink> Writer<'_, D, S> {
             if !self.spare_is_coming
                 && let Some(request) = self.log.medium_mut().wanted_spare()
             {
-                self.spare_is_coming = true;
-                self.sink.spare_wanted(request);
+                self.spare_is_coming = self.sink.spare_wanted(request);
             }
         }
     }

@@ -8,12 +8,15 @@
 
 mod snapshot;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use everett_mesh_proto::id::{ClusterId, ReplicaId, Space};
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::vector::Vector;
+use redb::backends::FileBackend;
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::error::StoreError;
@@ -40,7 +43,13 @@ impl RowsFile {
     /// Opens or makes the file at `path`, whose rows are placed and hashed by `placer`; `cache_bytes` of its pages are kept
     /// in memory.
     pub fn open(path: &Path, cache_bytes: usize, placer: Placer) -> Result<Self, StoreError> {
-        let database = Builder::new().set_cache_size(cache_bytes).create(path).map_err(|error| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(StoreError::Folder)?;
+        let open = || -> Result<Database, redb::DatabaseError> {
+            Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)
+        };
+        let database = open().map_err(|error| {
             if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) { StoreError::InUse } else { error.into() }
         })?;
         Ok(Self { database: Arc::new(database), placer })

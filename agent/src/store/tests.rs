@@ -258,23 +258,6 @@ fn a_flush_waits_until_its_commit_is_durable() {
 }
 
 #[test]
-fn a_flush_is_due_when_idle_full_or_long_and_not_while_one_runs() {
-    let mut world = World::new(3);
-    world.edit();
-    let idle = Duration::from_secs(1);
-    let policy = FlushPolicy { idle, memtable_bytes: 100_000, log_bytes: 1_000 };
-    let memtable = &mut world.store.memtable;
-    assert!(!policy.is_due(memtable, Duration::ZERO, 999), "busy, small and short");
-    assert!(!policy.is_due(memtable, idle, 0), "nothing to flush");
-    assert!(policy.is_due(memtable, idle, 1));
-    assert!(policy.is_due(memtable, Duration::ZERO, 1_000));
-    let full = FlushPolicy { memtable_bytes: 1, ..policy };
-    assert!(full.is_due(memtable, Duration::ZERO, 1));
-    let _job = memtable.freeze(world.replica.settled());
-    assert!(!full.is_due(memtable, idle, 1_000));
-}
-
-#[test]
 fn memory_in_use_follows_the_rows() {
     let mut world = World::new(5);
     assert_eq!(world.store.memtable.active_bytes(), 0);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use everett_certs::Mtls;
 use everett_mesh_proto::membership::{self, Card, Life, Record};
 use everett_mesh_proto::push;
@@ -130,11 +130,7 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
         log: commits.0,
         net: Box::new(move |command| net_port.tell(command)),
         courier: orders.0,
-        keeper: Box::new(move |task| {
-            if task_port.try_send(task).is_err() {
-                tracing::debug!("the keeper is busy: a word to it was dropped");
-            }
-        }),
+        keeper: Box::new(move |task| task_port.try_send(task).err().map(TrySendError::into_inner)),
         mesh: Box::new(move |order| {
             if mesh_port.try_send(order).is_err() {
                 tracing::debug!("membership is gone or busy: an order to it was dropped");
@@ -214,9 +210,8 @@ impl LogSink for Sink {
         let _ = self.door.send(Notice::Committed(committed));
     }
 
-    fn spare_wanted(&mut self, request: SpareRequest) {
-        // If it is not taken, the log makes the file itself when it needs it.
-        let _ = self.tasks.try_send(Task::Spare(request));
+    fn spare_wanted(&mut self, request: SpareRequest) -> bool {
+        self.tasks.try_send(Task::Spare(request)).is_ok()
     }
 
     fn failed(&mut self, error: LogError) {

@@ -55,10 +55,16 @@ impl Agent {
 
     /// Starts the process; its socket answers a moment later.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts the process with these files named in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &Path)]) {
         assert!(self.child.is_none(), "agent {} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.folder.join("log"));
         let mut command = Command::new(binary::path());
         command.arg("agent").arg("--config").arg(self.folder.join("everett.toml"));
+        command.envs(environment.iter().copied());
         command.env_remove("EVERETT_LOG").stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(log.expect("the log can be opened"));
         self.child = Some(command.spawn().expect("the agent's binary runs"));

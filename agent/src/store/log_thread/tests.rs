@@ -27,8 +27,10 @@ impl LogSink for Heard {
         self.committed.push(committed);
     }
 
-    fn spare_wanted(&mut self, request: SpareRequest) {
+    fn spare_wanted(&mut self, request: SpareRequest) -> bool {
         self.spares.push(request);
+        // The first asker finds everybody busy.
+        self.spares.len() > 1
     }
 
     fn failed(&mut self, error: LogError) {
@@ -75,7 +77,17 @@ fn what_gathers_while_a_sync_runs_is_one_group() {
     assert_eq!(heard.committed.len(), 1);
     assert_eq!(heard.committed[0].durable.upto(), Commit(10));
     assert_eq!(commits(&heard), (1..=10).collect::<Vec<_>>());
-    assert_eq!(heard.spares.len(), 1, "one spare is asked for, once");
+}
+
+#[test]
+fn a_spare_is_asked_for_until_somebody_makes_it() {
+    let dir = TempDir::new().unwrap();
+    let log = LogDir::create(Folder::open(dir.path()).unwrap(), SMALL, IDENTITY, 1).unwrap();
+    let turns: Vec<_> = (0..5).map(|turn| turn * 5_000 + 1..=turn * 5_000 + 5_000).collect();
+    let mut heard = Heard::default();
+    run(Log::resume(log, Commit(0)), &inbox(&turns, Vec::new()), &mut heard).unwrap();
+    assert_eq!(heard.committed.len(), 5, "each turn is more than a group takes");
+    assert_eq!(heard.spares.len(), 2, "refused once, then promised");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The file keeps what it was told and refuses what it cannot be.
 
+use std::os::unix::fs::PermissionsExt;
+
 use everett_mesh_proto::id::Dot;
 use tempfile::TempDir;
 
@@ -34,6 +36,7 @@ fn facts_and_vectors_survive_a_restart() {
     let path = dir.path().join("rows.redb");
     let file = RowsFile::open(&path, 1 << 20, placer()).unwrap();
     assert_eq!(file.facts().unwrap(), None);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     file.write_facts(&facts()).unwrap();
     let batch = file.begin().unwrap();
     batch.set_vector(&Space::numbered(0), &vector(9)).unwrap();

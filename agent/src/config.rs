@@ -95,8 +95,6 @@ pub struct StoreConfig {
     /// Size of one log segment.
     #[serde(deserialize_with = "units::size")]
     pub segment_bytes: u64,
-    /// When a write is acknowledged.
-    pub durability: Durability,
 }
 
 /// What a client or a peer may ask for at most.
@@ -106,9 +104,6 @@ pub struct LimitsConfig {
     /// Largest value that a client may store.
     #[serde(deserialize_with = "units::size")]
     pub value_max: u64,
-    /// Largest frame that is read from a peer.
-    #[serde(deserialize_with = "units::size")]
-    pub frame_max: u64,
     /// Connections on the socket at one time.
     pub clients_max: u32,
     /// Replies that wait for one client to read them.
@@ -116,15 +111,13 @@ pub struct LimitsConfig {
     pub output_buffer_bytes: u64,
 }
 
-/// How far clocks may disagree, and what follows when they do.
+/// How far clocks may disagree.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClockConfig {
     /// Largest distance from the median clock, and the furthest that a remote stamp moves the own clock ahead.
     #[serde(deserialize_with = "units::duration")]
     pub max_skew: Duration,
-    /// What an agent does whose own clock is further off than that.
-    pub skew_policy: SkewPolicy,
 }
 
 /// What is logged to stderr, and how.
@@ -135,26 +128,6 @@ pub struct LogConfig {
     pub filter: String,
     /// For people or for programs.
     pub format: LogFormat,
-}
-
-/// When a write is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// After it is on this host's disk.
-    Commit,
-    /// At once; it is on disk within a second, and an unclean stop may lose that second.
-    Interval,
-}
-
-/// What an agent does whose own clock is off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SkewPolicy {
-    /// Log it, count it, go on.
-    Warn,
-    /// Answer local writes with `-CLOCKSKEW` until the clock is right again.
-    Refuse,
 }
 
 /// The form of a log line.
@@ -244,25 +217,19 @@ impl Default for SocketConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self {
-            memtable_bytes: Share::Auto,
-            cache_bytes: 64 << 20,
-            log_bytes: 1 << 30,
-            segment_bytes: 64 << 20,
-            durability: Durability::Commit,
-        }
+        Self { memtable_bytes: Share::Auto, cache_bytes: 64 << 20, log_bytes: 1 << 30, segment_bytes: 64 << 20 }
     }
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { value_max: 8 << 20, frame_max: 32 << 20, clients_max: 10_000, output_buffer_bytes: 32 << 20 }
+        Self { value_max: 4 << 20, clients_max: 10_000, output_buffer_bytes: 32 << 20 }
     }
 }
 
 impl Default for ClockConfig {
     fn default() -> Self {
-        Self { max_skew: Duration::from_millis(500), skew_policy: SkewPolicy::Warn }
+        Self { max_skew: Duration::from_millis(500) }
     }
 }
 

@@ -73,6 +73,8 @@ fn dependencies_have_reasons() {
 
 #[test]
 fn dependencies_are_used() {
+    let whole = Tree::read(&root()).expect("the workspace can be read");
+    none(&house::dependencies_are_used(&manifests(), &whole));
     let manifest = Manifest::parse("agent", "[dependencies]\nredb.workspace = true\nmio.workspace = true\n");
     let tree = Tree::of("agent/src/a.rs", "use mio::Poll; // redb::Table\n");
     assert_eq!(house::dependencies_are_used(&[manifest], &tree).len(), 1);

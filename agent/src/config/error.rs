@@ -7,7 +7,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use everett_mesh_proto::wire::FRAME_LEN_MAX;
+
 use super::{Config, Share};
+
+/// The largest value: a row of two siblings and their keys fits a frame with room to spare.
+const VALUE_BYTES_MAX: u64 = FRAME_LEN_MAX as u64 / 4;
 
 /// A file, and the line in it where one is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +114,7 @@ impl ConfigError {
 /// What must hold between values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// A value, its key and its siblings must fit one frame.
+    /// A value, its key and its sibling must fit the one frame that agents agree on.
     FrameHoldsValue,
     /// A value may not be empty by limit.
     ValueIsPositive,
@@ -142,11 +147,8 @@ impl Relation {
         let (store, limits) = (&config.store, &config.limits);
         match self {
             Self::ValueIsPositive => limits.value_max > 0,
-            Self::FrameHoldsValue => {
-                limits.value_max.checked_mul(2).is_some_and(|least| limits.frame_max >= least)
-                    && limits.frame_max <= 1 << 30
-            }
-            Self::SegmentHoldsFrame => store.segment_bytes >= limits.frame_max,
+            Self::FrameHoldsValue => limits.value_max <= VALUE_BYTES_MAX,
+            Self::SegmentHoldsFrame => store.segment_bytes >= u64::from(FRAME_LEN_MAX),
             Self::LogHoldsSegments => store.log_bytes / 4 >= store.segment_bytes,
             Self::MemtableIsUseful => match store.memtable_bytes {
                 Share::Auto => true,
@@ -160,8 +162,8 @@ impl Relation {
     fn keys(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::ValueIsPositive => &[("limits", "value_max")],
-            Self::FrameHoldsValue => &[("limits", "frame_max"), ("limits", "value_max")],
-            Self::SegmentHoldsFrame => &[("store", "segment_bytes"), ("limits", "frame_max")],
+            Self::FrameHoldsValue => &[("limits", "value_max")],
+            Self::SegmentHoldsFrame => &[("store", "segment_bytes")],
             Self::LogHoldsSegments => &[("store", "log_bytes"), ("store", "segment_bytes")],
             Self::MemtableIsUseful => &[("store", "memtable_bytes")],
             Self::OutputHoldsValue => &[("limits", "output_buffer_bytes"), ("limits", "value_max")],
@@ -172,8 +174,8 @@ impl Relation {
     fn hint(self) -> &'static str {
         match self {
             Self::ValueIsPositive => "leave `value_max` out for its default",
-            Self::FrameHoldsValue => "raise `frame_max` or lower `value_max`",
-            Self::SegmentHoldsFrame => "raise `segment_bytes` or lower `frame_max`",
+            Self::FrameHoldsValue => "leave `value_max` out for its default",
+            Self::SegmentHoldsFrame => "leave `segment_bytes` out for its default",
             Self::LogHoldsSegments => "raise `log_bytes` or lower `segment_bytes`",
             Self::MemtableIsUseful => "leave `memtable_bytes` out for an eighth of the memory",
             Self::OutputHoldsValue => "raise `output_buffer_bytes` or lower `value_max`",
@@ -186,8 +188,8 @@ impl fmt::Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ValueIsPositive => "limits.value_max must be at least 1",
-            Self::FrameHoldsValue => "limits.frame_max must be at least twice limits.value_max and at most 1GiB",
-            Self::SegmentHoldsFrame => "store.segment_bytes must be at least limits.frame_max",
+            Self::FrameHoldsValue => "limits.value_max must be at most 4MiB",
+            Self::SegmentHoldsFrame => "store.segment_bytes must be at least 16MiB",
             Self::LogHoldsSegments => "store.log_bytes must be at least four times store.segment_bytes",
             Self::MemtableIsUseful => "store.memtable_bytes must be at least 1MiB",
             Self::OutputHoldsValue => "limits.output_buffer_bytes must be at least limits.value_max",

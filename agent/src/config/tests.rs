@@ -88,7 +88,7 @@ fn text_that_is_not_toml_is_refused_with_its_line() {
 fn every_relation_can_be_broken_and_is_named_with_its_line() {
     let cases = [
         (Relation::ValueIsPositive, "[limits]\nvalue_max = 0\n"),
-        (Relation::FrameHoldsValue, "[limits]\nframe_max = \"1MiB\"\n"),
+        (Relation::FrameHoldsValue, "[limits]\nvalue_max = \"5MiB\"\n"),
         (Relation::SegmentHoldsFrame, "[store]\nsegment_bytes = \"1MiB\"\n"),
         (Relation::LogHoldsSegments, "[store]\nlog_bytes = \"65MiB\"\n"),
         (Relation::MemtableIsUseful, "[store]\nmemtable_bytes = 4096\n"),

@@ -47,6 +47,9 @@ pub(crate) enum BrokenPromise {
     /// The agents do not hold the same.
     #[error("the agents hold different data after {} s", .0.as_secs())]
     Diverged(Duration),
+    /// An agent that nobody reaches is still counted on.
+    #[error("the cut was not noticed within {} s", .0.as_secs())]
+    Unnoticed(Duration),
     /// The counter lost or gained increments.
     #[error("the counter at agent {agent} is {found}, {wanted} increments were acknowledged")]
     Counter {
@@ -77,6 +80,7 @@ pub(crate) fn tell(mesh: &mut Mesh, places: &[Place], relay: &Relay, pause: &Pau
     workload(mesh, places)?;
     converged(mesh, pause, "all agents hold the same")?;
     partition(mesh, places, relay)?;
+    noticed(mesh, places, pause)?;
     relay.cut(places.len() - 1, false);
     say::talk("\nhealing the cut");
     converged(mesh, pause, "all agents hold the same again")?;
@@ -140,6 +144,25 @@ fn partition(mesh: &mut Mesh, places: &[Place], relay: &Relay) -> Result<(), Bro
         ));
     }
     Ok(())
+}
+
+/// Waits until the others know of the cut, so that what follows is a return and not a hiccup.
+fn noticed(mesh: &mut Mesh, places: &[Place], pause: &Pause) -> Result<(), Broken> {
+    let alone = places.len() - 1;
+    let mut outcome = Ok(0);
+    let waited = pause.until(CONVERGE_MAX, || {
+        outcome = mesh.peers_alive(0);
+        outcome.as_ref().map_or(true, |seen| *seen < alone)
+    })?;
+    outcome?;
+    match waited {
+        Waited::Held(after) => {
+            let name = &places[alone].name;
+            say::talk(&format!("  agent {name} is missed by the others, {} ms after that", after.as_millis()));
+            Ok(())
+        }
+        Waited::TimedOut => Err(Broken::Promise(BrokenPromise::Unnoticed(CONVERGE_MAX))),
+    }
 }
 
 fn aftermath(mesh: &mut Mesh, places: &[Place], visits_before: i64) -> Result<(), Broken> {

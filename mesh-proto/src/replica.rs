@@ -78,6 +78,8 @@ struct Keyspace {
     vector: Vector,
     /// What was applied of others since the own previous group: the dependencies of the next one.
     unsaid: Vector,
+    /// The last commit that cut: what is read through a cut has an older position, and reflects this all the same.
+    cut: Commit,
 }
 
 /// The state of one agent's data, without the rows.
@@ -99,7 +101,7 @@ impl Replica {
     /// A new life over what an earlier one settled; the empty default for a new store.
     pub fn resume(config: Config, settled: Settled) -> Self {
         let spaces = settled.vectors.into_iter();
-        let spaces = spaces.map(|(space, vector)| (space, Keyspace { unsaid: vector.clone(), vector }));
+        let spaces = spaces.map(|(space, vector)| (space, Keyspace { unsaid: vector.clone(), vector, cut: Commit::default() }));
         Self {
             clock: Hlc::resume(settled.mark_ms, config.max_skew),
             commit: settled.commit,

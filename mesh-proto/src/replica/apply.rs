@@ -157,6 +157,7 @@ impl Replica {
             Op::Cut { context, resets } => {
                 self.pins.touch_all(rows, space)?;
                 rows.cut(Cut { space: space.clone(), context: context.clone() }, mint.at);
+                self.keyspace(space).cut = mint.at.commit;
                 for (key, entries) in resets {
                     let seen = Observed { siblings: Vec::new(), entries: entries.clone() };
                     self.apply_effect(rows, (space, key), &Effect::Reset { seen }, mint)?;

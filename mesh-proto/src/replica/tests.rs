@@ -188,6 +188,15 @@ fn a_flush_of_many_counters_is_cut_into_groups_that_fit_a_frame() {
 }
 
 #[test]
+fn what_a_flush_removed_is_not_shown_as_gone_before_the_flush_is_durable() {
+    let mut a = Site::new(1);
+    a.edit(1, [set("k", "v")]);
+    a.edit(2, [Edit::Flush]);
+    let Ok(view) = a.replica.view(now_at(3), &a.rows, &space(), b"k");
+    assert_eq!((view.value, view.at), (None, a.replica.commit()));
+}
+
+#[test]
 fn what_has_expired_never_comes_back() {
     let (mut a, mut b) = (Site::new(1), Site::new(2));
     let deadline_ms = now_at(100).wall_ms;

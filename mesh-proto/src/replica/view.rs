@@ -90,8 +90,9 @@ impl Replica {
         let place = self.config.placer.place(key);
         let register = rows.row(&RowKey::new(space, place, key, Kind::Expiry))?;
         let scalar = rows.row(&RowKey::new(space, place, key, Kind::Scalar))?;
+        let cut = self.spaces.get(space).map(|keyspace| keyspace.cut).unwrap_or_default();
         Ok(KeyState {
-            at: register.at.max(scalar.at).commit,
+            at: register.at.max(scalar.at).commit.max(cut),
             now_ms: self.now_ms(now),
             register: match register.row {
                 Some(Cow::Borrowed(Row::Expiry(register))) => Cow::Borrowed(register),

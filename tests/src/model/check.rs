@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use everett_mesh_proto::crdt::{Entry, NEVER_MS, Register, Scalar};
@@ -14,7 +15,7 @@ use everett_mesh_proto::wire::encode_row;
 
 use super::edits::keys;
 use super::node::{Node, placer, space};
-use super::oracle::{Look, Oracle};
+use super::oracle::{Look, Oracle, Survivors};
 
 /// What a node did that it must not do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub enum Fault {
         /// What it holds and what it should.
         what: String,
     },
+    /// A view claims to reflect less than it does, so that a reply could leave before what it shows is durable.
+    Early,
     /// Two nodes with equal vectors differ in a byte.
     Bytes,
     /// A dot is visible and something that its author had seen is not.
@@ -77,18 +80,21 @@ impl fmt::Display for Failure {
 }
 
 /// What was last compared of a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Mark {
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Last {
     revision: u64,
     commit: Commit,
     now_ms: u64,
+    survivors: Rc<Survivors>,
+    /// By key, a commit that its value reflects: the first after the look that found it changed.
+    least: BTreeMap<Bytes, Commit>,
 }
 
 /// What the comparison remembers.
 #[derive(Debug)]
 pub(super) struct Checks {
     deep: bool,
-    marks: BTreeMap<usize, Mark>,
+    lasts: BTreeMap<usize, Last>,
     /// The bytes that each vector stood for when first met.
     bytes: HashMap<Vector, Bytes>,
 }
@@ -96,45 +102,61 @@ pub(super) struct Checks {
 impl Checks {
     /// Checks of what clients see and, if `deep`, of the rows below.
     pub(super) fn new(deep: bool) -> Self {
-        Self { deep, marks: BTreeMap::new(), bytes: HashMap::new() }
+        Self { deep, lasts: BTreeMap::new(), bytes: HashMap::new() }
     }
 
     /// Forgets a node's former life.
     pub(super) fn restarted(&mut self, number: usize) {
-        self.marks.remove(&number);
+        self.lasts.remove(&number);
     }
 
     /// Compares one node with the event graph, and its bytes with those that its vector stood for before.
     pub(super) fn node(&mut self, oracle: &mut Oracle, (number, node): (usize, &Node), ms: u64) -> Result<(), Fault> {
-        let now_ms = node.replica.now_ms(node.now(ms));
-        let mark = Mark { revision: node.store.revision(), commit: node.commit(), now_ms };
-        let old = self.marks.insert(number, mark);
-        if old == Some(mark) {
-            return Ok(());
-        }
-        if old.is_some_and(|old| old.now_ms > now_ms) {
+        let (revision, commit, now_ms) = (node.store.revision(), node.commit(), node.replica.now_ms(node.now(ms)));
+        let old = self.lasts.remove(&number);
+        let moved = old.as_ref().is_none_or(|old| (old.revision, old.commit) != (revision, commit));
+        let before_ms = old.as_ref().map_or(0, |old| old.now_ms);
+        if before_ms > now_ms {
             return Err(Fault::Clock);
         }
         let vector = node.vector();
-        let survivors = oracle.survivors(&vector)?;
-        let moved = old.is_none_or(|old| (old.revision, old.commit) != (mark.revision, mark.commit)) && self.deep;
-        let content = if moved { node.store.content(&space()) } else { BTreeMap::new() };
-        for (key, places) in keys() {
-            let look = oracle.look(&survivors, key);
-            if moved {
-                same_rows(&look, key, places.each_ref().map(|place| content.get(place)))?;
-            }
-            same_view(&look, key, node, ms)?;
-        }
-        if moved {
-            let bytes = encoded(&content);
-            let known = self.bytes.entry(vector).or_insert_with(|| bytes.clone());
-            if *known != bytes {
-                return Err(Fault::Bytes);
+        let survivors =
+            if moved { oracle.survivors(&vector)? } else { Rc::clone(&old.as_ref().expect("unmoved").survivors) };
+        let least = old.map_or_else(BTreeMap::new, |old| raised(old, &survivors));
+        if moved || before_ms < now_ms {
+            for (key, _) in keys() {
+                let seen = (&oracle.look(&survivors, key), least.get(key).copied().unwrap_or_default());
+                same_view(seen, key, node, ms)?;
             }
         }
+        if moved && self.deep {
+            self.rows(node, vector, |key| oracle.look(&survivors, key))?;
+        }
+        self.lasts.insert(number, Last { revision, commit, now_ms, survivors, least });
         Ok(())
     }
+
+    fn rows(&mut self, node: &Node, vector: Vector, look: impl Fn(&Bytes) -> Look) -> Result<(), Fault> {
+        let content = node.store.content(&space());
+        for (key, places) in keys() {
+            same_rows(&look(key), key, places.each_ref().map(|place| content.get(place)))?;
+        }
+        let bytes = encoded(&content);
+        let known = self.bytes.entry(vector).or_insert_with(|| bytes.clone());
+        if *known == bytes { Ok(()) } else { Err(Fault::Bytes) }
+    }
+}
+
+/// The commits that keys reflect at least, now that these elements survive.
+fn raised(old: Last, survivors: &Survivors) -> BTreeMap<Bytes, Commit> {
+    let mut least = old.least;
+    for (key, _) in keys() {
+        let of = |survivors: &Survivors| survivors.get(key).cloned().unwrap_or_default();
+        if of(survivors) != of(&old.survivors) {
+            least.insert(key.clone(), old.commit.next());
+        }
+    }
+    least
 }
 
 fn encoded(content: &BTreeMap<RowKey, Row>) -> Bytes {
@@ -167,7 +189,7 @@ fn same_rows(look: &Look, key: &Bytes, [expiry, scalar]: [Option<&Row>; 2]) -> R
     Err(Fault::Rows { key: key.clone(), what: format!("{register:?} {scalar:?} instead of {look:?}") })
 }
 
-fn same_view(look: &Look, key: &Bytes, node: &Node, ms: u64) -> Result<(), Fault> {
+fn same_view((look, least): (&Look, Commit), key: &Bytes, node: &Node, ms: u64) -> Result<(), Fault> {
     let now = node.now(ms);
     let now_ms = node.replica.now_ms(now);
     let Ok(view) = node.replica.view(now, &node.store, &space(), key);
@@ -177,6 +199,9 @@ fn same_view(look: &Look, key: &Bytes, node: &Node, ms: u64) -> Result<(), Fault
     if value != wanted || view.deadline_ms != deadline_ms {
         let what = format!("{value:?} until {:?} instead of {wanted:?} until {deadline_ms:?}", view.deadline_ms);
         return Err(Fault::View { key: key.clone(), what });
+    }
+    if view.at < least {
+        return Err(Fault::Early);
     }
     let Ok(siblings) = node.replica.siblings(now, &node.store, &space(), key);
     let shown = siblings.iter().map(|sibling| (sibling.dot, &sibling.bytes));

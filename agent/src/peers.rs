@@ -176,7 +176,7 @@ impl Peers {
 fn note(applied: &mut Vec<(Space, Dot)>, space: &Space, dot: Dot) {
     match applied.last_mut() {
         Some((last_space, last)) if last.replica == dot.replica && last_space == space => {
-            last.seq = last.seq.max(dot.seq)
+            last.seq = last.seq.max(dot.seq);
         }
         Some(_) | None => applied.push((space.clone(), dot)),
     }

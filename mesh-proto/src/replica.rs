@@ -101,7 +101,8 @@ impl Replica {
     /// A new life over what an earlier one settled; the empty default for a new store.
     pub fn resume(config: Config, settled: Settled) -> Self {
         let spaces = settled.vectors.into_iter();
-        let spaces = spaces.map(|(space, vector)| (space, Keyspace { unsaid: vector.clone(), vector, cut: Commit::default() }));
+        let spaces =
+            spaces.map(|(space, vector)| (space, Keyspace { unsaid: vector.clone(), vector, cut: Commit::default() }));
         Self {
             clock: Hlc::resume(settled.mark_ms, config.max_skew),
             commit: settled.commit,

@@ -161,8 +161,7 @@ impl Relation {
 
     fn keys(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::ValueIsPositive => &[("limits", "value_max")],
-            Self::FrameHoldsValue => &[("limits", "value_max")],
+            Self::ValueIsPositive | Self::FrameHoldsValue => &[("limits", "value_max")],
             Self::SegmentHoldsFrame => &[("store", "segment_bytes")],
             Self::LogHoldsSegments => &[("store", "log_bytes"), ("store", "segment_bytes")],
             Self::MemtableIsUseful => &[("store", "memtable_bytes")],
@@ -173,8 +172,7 @@ impl Relation {
 
     fn hint(self) -> &'static str {
         match self {
-            Self::ValueIsPositive => "leave `value_max` out for its default",
-            Self::FrameHoldsValue => "leave `value_max` out for its default",
+            Self::ValueIsPositive | Self::FrameHoldsValue => "leave `value_max` out for its default",
             Self::SegmentHoldsFrame => "leave `segment_bytes` out for its default",
             Self::LogHoldsSegments => "raise `log_bytes` or lower `segment_bytes`",
             Self::MemtableIsUseful => "leave `memtable_bytes` out for an eighth of the memory",

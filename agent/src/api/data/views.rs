@@ -184,7 +184,7 @@ mod tests {
         let kept = (0..100_000_u32).filter(|number| views.get(0, &number.to_le_bytes(), 0).is_some()).count();
         assert_eq!(kept, views.len);
         assert!(kept > 2_000, "{kept} views in a mebibyte");
-        views.insert(0, &[0; 100_000], view("", NEVER_MS));
+        views.insert(0, &vec![0; 100_000], view("", NEVER_MS));
         assert_eq!(views.len, kept, "what is large is not kept");
     }
 }

@@ -154,6 +154,7 @@ impl Ledger {
         let mut scratch = vec![0; READ_BYTES].into_boxed_slice();
         loop {
             self.sleep(&mut events)?;
+            self.ports.pulse.waiting(true);
             self.now = self.clock.now();
             self.take_notices()?;
             self.listen()?;
@@ -177,6 +178,9 @@ impl Ledger {
             if knock {
                 self.accept();
             }
+            self.ports.pulse.finished();
+            self.ports.pulse.waiting(false);
+            self.ports.log_pulse.waiting(self.log.durable < self.host.data.replica.commit());
             if self.is_drained() {
                 return Ok(self.host);
             }

@@ -33,7 +33,7 @@ use crate::wire;
 
 pub use adopt::Adoption;
 pub use gate::GateLevel;
-pub use input::{Alarm, Edit, Expiry, Input, Output, Outputs, Payload, Signal, Timer};
+pub use input::{Alarm, EDITS_BYTES_MAX, Edit, Expiry, Input, Output, Outputs, Payload, Signal, Timer};
 pub use op::{Effect, Group, Observed, Op};
 pub use pins::PinId;
 pub use view::View;

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use everett_mesh_proto::id::Dot;
 use everett_mesh_proto::log::Commit;
-use everett_mesh_proto::replica::{Edit, View};
+use everett_mesh_proto::replica::{EDITS_BYTES_MAX, Edit, View};
 use everett_mesh_proto::time::{Instant, Now};
 
 use super::command::Command;
 use super::host::Host;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Stop};
 use super::resp::{Args, Reply, parse_i64};
 use super::session::Session;
 use crate::store::StoreError;
@@ -120,13 +120,16 @@ impl<'a> Call<'a> {
     }
 
     /// Makes these changes in one commit; the reply waits until they are durable.
-    pub fn edit(&mut self, edits: Vec<Edit>) -> Result<(), StoreError> {
+    pub fn edit(&mut self, edits: Vec<Edit>) -> Result<(), Stop> {
         let space = self.host.sessions.of(self.me).space;
         self.edit_in(space, edits)
     }
 
     /// The same in a namespace other than the selected one.
-    pub fn edit_in(&mut self, space: u8, edits: Vec<Edit>) -> Result<(), StoreError> {
+    pub fn edit_in(&mut self, space: u8, edits: Vec<Edit>) -> Result<(), Stop> {
+        if edits.iter().map(Edit::bytes).sum::<usize>() > EDITS_BYTES_MAX {
+            return Err(Refusal::GroupTooLarge(EDITS_BYTES_MAX).into());
+        }
         if let Some(commit) = self.host.data.edit(self.now, space, edits)? {
             self.reflects = self.reflects.max(commit);
             self.session().wrote = Some(space);

@@ -41,6 +41,9 @@ pub enum Refusal {
     /// A string would become longer than the limit.
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     StringTooLong,
+    /// The changes of one command are more than can be told to the peers at once.
+    #[error("ERR the changes of one command exceed the maximum allowed size ({0} bytes)")]
+    GroupTooLarge(usize),
     /// A key is longer than the limit.
     #[error("ERR key exceeds maximum allowed size ({0} bytes)")]
     KeyTooLong(usize),

@@ -242,8 +242,10 @@ fn frames(groups: Vec<Bytes>) -> Vec<Frame> {
     while !queue.is_empty() {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while batch.len() < GROUPS_MAX && bytes < FRAME_BYTES {
-            let Some(group) = queue.pop_front() else { break };
+        // A group that does not fit beside others has a frame of its own.
+        while batch.len() < GROUPS_MAX
+            && let Some(group) = queue.pop_front_if(|group| bytes == 0 || bytes + group.len() <= FRAME_BYTES)
+        {
             bytes += group.len();
             batch.push(group);
         }

@@ -14,6 +14,7 @@ use crate::keeper::Task;
 use crate::mesh;
 use crate::net::{Command, DataEvent, Inbox, Local};
 use crate::store::Sealed;
+use crate::systemd::Pulse;
 
 /// The ledger's knobs.
 #[derive(Clone, Debug)]
@@ -83,6 +84,10 @@ pub struct Ports {
     pub mesh: Box<dyn FnMut(mesh::Order) + Send>,
     /// What HELLO says of this agent.
     pub hello: watch::Sender<Arc<Local>>,
+    /// Shows that the ledger gets work done.
+    pub pulse: Pulse,
+    /// Shows that commits wait for the log.
+    pub log_pulse: Pulse,
     /// What peers say; `None` for an agent without a net.
     pub peers: Option<Inbox<DataEvent>>,
 }

@@ -20,6 +20,7 @@ use crate::api::tests::{OWN, host};
 use crate::mesh::News;
 use crate::net::Local;
 use crate::store::Committed;
+use crate::systemd::Pulse;
 
 /// A log in memory.
 struct Memory;
@@ -57,6 +58,8 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
         keeper: Box::new(|_| None),
         mesh: Box::new(move |_| drop(left.try_send(Notice::News(News::LeaveDone)))),
         hello: watch::channel(Arc::new(hello())).0,
+        pulse: Pulse::default(),
+        log_pulse: Pulse::default(),
         peers: None,
     };
     let ledger = Ledger::open(doorway, settings, ports, host(), Clock::start()).unwrap();

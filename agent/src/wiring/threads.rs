@@ -25,6 +25,7 @@ use crate::net::{self, Command, Limits, Local, MeshThread, Net};
 use crate::store::{
     self, Committed, Courier, Folder, LogDir, LogError, LogInbox, LogRequest, LogSink, RowsFile, Sealed, SpareRequest,
 };
+use crate::systemd::{Pulse, Watchdog};
 
 /// Batches of commits that may queue for the log; each is what one turn of the ledger made.
 const COMMITS: usize = 64;
@@ -41,6 +42,8 @@ pub(super) struct Running {
     mesh: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
     file: RowsFile,
+    /// The watchdog judges until this is dropped.
+    watched: Sender<()>,
 }
 
 impl Running {
@@ -54,6 +57,7 @@ impl Running {
                 tracing::error!("a thread panicked");
             }
         }
+        drop(self.watched);
         self.file
     }
 }
@@ -117,7 +121,11 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
         mesh: mesh.0.clone(),
     };
     let mesh_tools = keeper::MeshTools { net: net.net.clone(), sessions: net.sessions, clock };
-    let sink = Sink { door: door.clone(), tasks: tasks.0.clone() };
+    let mut watchdog = Watchdog::new();
+    let (pulse, log_pulse) = (watchdog.watch("ledger"), watchdog.watch("log"));
+    let (watched, stop) = bounded(0);
+    watchdog.start(stop).map_err(|source| AgentError::Thread { name: "watchdog", source })?;
+    let sink = Sink { door: door.clone(), tasks: tasks.0.clone(), pulse: log_pulse.clone() };
     let inbox = LogInbox { appends: commits.1, requests: log.1 };
     let courier = Courier::new(store.log_folder, store.id, me.node.to_string());
     let others = vec![
@@ -137,11 +145,13 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
             }
         }),
         hello,
+        pulse,
+        log_pulse,
         peers: Some(net.data),
     };
     let host = host(config, Data::new(replica, store.memtable), durable, about, random.random());
     let ledger = Ledger::open(doorway, settings(config), ports, host, clock)?;
-    Ok((ledger, Running { net: net.net, mesh: net.thread, others, file: store.file }))
+    Ok((ledger, Running { net: net.net, mesh: net.thread, others, file: store.file, watched }))
 }
 
 /// What HELLO says at the start.
@@ -202,10 +212,12 @@ fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<Joi
 struct Sink {
     door: Door<Notice>,
     tasks: Sender<Task>,
+    pulse: Pulse,
 }
 
 impl LogSink for Sink {
     fn committed(&mut self, committed: Committed) {
+        self.pulse.finished();
         // If the ledger has ended, nobody waits for it.
         let _ = self.door.send(Notice::Committed(committed));
     }

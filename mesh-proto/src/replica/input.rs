@@ -70,6 +70,24 @@ pub enum Edit {
     Flush,
 }
 
+/// The most that the edits of one input may weigh: their group has to fit a frame, or it could never leave.
+pub const EDITS_BYTES_MAX: usize = 12 << 20;
+
+/// What an op takes beside its key and value, about.
+const OP_BYTES: usize = 64;
+
+impl Edit {
+    /// About what it takes in a group.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Set { key, value, .. } => OP_BYTES + key.len() + value.len(),
+            Self::Delete { key } | Self::Add { key, .. } | Self::Expire { key, .. } => OP_BYTES + key.len(),
+            // Cut into groups that fit by itself.
+            Self::Flush => 0,
+        }
+    }
+}
+
 /// What a SET does to its key's deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expiry {

@@ -100,7 +100,7 @@ fn getset(call: &mut Call<'_>) -> Result<(), Stop> {
     let (key, value) = (call.key(1)?, call.value(2)?);
     call.reply_value(key)?;
     let edit = Edit::Set { key: Bytes::copy_from_slice(key), value, expiry: Expiry::Clear };
-    Ok(call.edit(vec![edit])?)
+    call.edit(vec![edit])
 }
 
 fn getdel(call: &mut Call<'_>) -> Result<(), Stop> {

@@ -64,7 +64,7 @@ pub(super) fn setrange(call: &mut Call<'_>) -> Result<(), Stop> {
 fn write_back(call: &mut Call<'_>, key: &[u8], value: Vec<u8>) -> Result<(), Stop> {
     call.reply.count(value.len());
     let key = Bytes::copy_from_slice(key);
-    Ok(call.edit(vec![Edit::Set { key, value: value.into(), expiry: Expiry::Keep }])?)
+    call.edit(vec![Edit::Set { key, value: value.into(), expiry: Expiry::Keep }])
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn put(call: &mut Call<'_>, key: &[u8], value: Bytes, expiry: Expiry) -> Result<
         Expiry::At(deadline_ms) if deadline_ms <= call.now_ms() => Edit::Delete { key },
         Expiry::At(_) | Expiry::Clear | Expiry::Keep => Edit::Set { key, value, expiry },
     };
-    Ok(call.edit(vec![edit])?)
+    call.edit(vec![edit])
 }
 
 pub(super) fn setnx(call: &mut Call<'_>) -> Result<(), Stop> {

@@ -4,7 +4,7 @@
 //! through the rows in place order, in chunks, so a file that was left in the middle of one holds rows of two commits (of
 //! more, if the flush after a crash was interrupted too). [`Progress`] answers for any of them.
 //!
-//! Invariants: a [`Pass`]'s `to` never exceeds the commit that was durable when the flush began; vectors and tree describe
+//! Invariants: a `Pass`'s `to` never exceeds the commit that was durable when the flush began; vectors and tree describe
 //! `from` until a pass has finished.
 
 use everett_mesh_proto::id::ClusterId;

@@ -9,7 +9,7 @@ use everett_mesh_proto::push::{Piece, Reading, Vectors};
 
 use crate::store::{Courier, Known, LogRequest, StoreError};
 
-/// Orders that may queue. Full: the reading is asked for again when its peer has room.
+/// Orders that may queue. Full: the ledger keeps the reading for a later turn.
 pub const ORDERS: usize = 256;
 
 /// Read a piece of the log for a peer.

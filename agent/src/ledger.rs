@@ -25,11 +25,13 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use crossbeam_channel::TrySendError;
 use everett_mesh_proto::log::Commit;
+use everett_mesh_proto::push::Reading;
 use everett_mesh_proto::time::{Instant, Now};
 use mio::event::Event;
 use mio::{Events, Interest, Token};
@@ -109,6 +111,8 @@ struct MeshSide {
     left: bool,
     /// When what HELLO says is brought up to date.
     hello_at: Instant,
+    /// Readings of the log that the courier has not taken yet.
+    readings: VecDeque<Reading>,
 }
 
 /// When the loop has something to do by itself.

@@ -166,7 +166,7 @@ impl Push {
         self.ticket += 1;
         let ticket = self.ticket;
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.begin_answer(ticket) {
+        if peer.begin_answer(ticket, self.durable) {
             self.outputs.push_back(Output::Read(peer.reading(id, ticket, Whose::All)));
         }
     }
@@ -208,11 +208,10 @@ impl Push {
     fn piece(&mut self, piece: Piece) {
         let Piece { peer: id, ticket, groups, upto, below } = piece;
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let found = groups.len();
         if peer.is_answer(ticket) {
             self.outputs.extend(below.into_iter().map(|space| Output::BelowLog { peer: id, space }));
             self.send(id, groups);
-            self.answer_on(id, found, upto);
+            self.answer_on(id, upto);
             return;
         }
         if !peer.read_upto(ticket, upto) {
@@ -242,12 +241,11 @@ impl Push {
     }
 
     /// One piece of an answer is on its way; read the next one unless that was all.
-    fn answer_on(&mut self, id: NodeId, found: usize, upto: Commit) {
-        let at_end = found == 0 || upto >= self.durable;
+    fn answer_on(&mut self, id: NodeId, upto: Commit) {
         self.ticket += 1;
         let ticket = self.ticket;
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.continue_answer(ticket, upto, at_end) {
+        if peer.continue_answer(ticket, upto) {
             self.outputs.push_back(Output::Read(peer.reading(id, ticket, Whose::All)));
         }
     }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use crossbeam_channel::TrySendError;
 use everett_mesh_proto::id::{NodeId, ReplicaId, Space};
-use everett_mesh_proto::push::{self, Reading, Vectors};
+use everett_mesh_proto::push::{self, Vectors};
 use everett_mesh_proto::replica::{Input, Replica, Signal};
 use everett_mesh_proto::wire::{Frame, GROUPS_MAX, Hello, OpsFrame, SpaceHello, decode_span, encode_frame};
 
@@ -168,11 +169,12 @@ impl Ledger {
                 }
                 push::Output::Ack { peer, space, vector } => self.tell(peer, &OpsFrame::Ack { space, vector }),
                 push::Output::Resume { peer } => self.command(Command::Resume { peer }),
-                push::Output::Read(reading) => self.order(reading),
+                push::Output::Read(reading) => self.mesh.readings.push_back(reading),
                 push::Output::Ask { peer, space } => self.ask(peer, space),
                 push::Output::BelowLog { peer, space } => self.tell(peer, &OpsFrame::BelowLog { space }),
             }
         }
+        self.order_readings();
     }
 
     fn broadcast(&mut self, groups: Vec<Bytes>) {
@@ -198,11 +200,21 @@ impl Ledger {
         self.tell(peer, &OpsFrame::Ask { space, vector });
     }
 
-    fn order(&mut self, reading: Reading) {
-        let peers = &self.host.peers;
-        let order = Order { reading, mine: peers.vectors().clone(), durable: peers.durable() };
-        if self.ports.courier.try_send(order).is_err() {
-            tracing::debug!("the courier is busy: the peer is read to when it asks");
+    /// Hands readings to the courier, as many as it takes; the rest in a later turn. One that has become void by then is
+    /// answered in vain.
+    fn order_readings(&mut self) {
+        while let Some(reading) = self.mesh.readings.pop_front() {
+            let peers = &self.host.peers;
+            let order = Order { reading, mine: peers.vectors().clone(), durable: peers.durable() };
+            match self.ports.courier.try_send(order) {
+                Ok(()) => {}
+                Err(TrySendError::Full(order)) => {
+                    self.mesh.readings.push_front(order.reading);
+                    return;
+                }
+                // The process is ending.
+                Err(TrySendError::Disconnected(_)) => return,
+            }
         }
     }
 

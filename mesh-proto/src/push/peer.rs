@@ -26,6 +26,8 @@ pub(super) enum Mode {
 struct Answer {
     ticket: u64,
     after: Commit,
+    /// What was durable when the peer asked: it gets everything later as it comes.
+    until: Commit,
 }
 
 /// One linked peer.
@@ -105,11 +107,11 @@ impl Peer {
     }
 
     /// Starts an answer; false if one is under way, which the peer's next question will find ended.
-    pub(super) fn begin_answer(&mut self, ticket: u64) -> bool {
+    pub(super) fn begin_answer(&mut self, ticket: u64, until: Commit) -> bool {
         if self.answer.is_some() {
             return false;
         }
-        self.answer = Some(Answer { ticket, after: Commit(0) });
+        self.answer = Some(Answer { ticket, after: Commit(0), until });
         true
     }
 
@@ -118,9 +120,16 @@ impl Peer {
     }
 
     /// Goes on with the answer after `upto`; false if that was all.
-    pub(super) fn continue_answer(&mut self, ticket: u64, upto: Commit, at_end: bool) -> bool {
-        self.answer = (!at_end).then_some(Answer { ticket, after: upto });
-        !at_end
+    pub(super) fn continue_answer(&mut self, ticket: u64, upto: Commit) -> bool {
+        self.answer = self.answer.take().filter(|answer| upto < answer.until);
+        match &mut self.answer {
+            Some(answer) => {
+                answer.ticket = ticket;
+                answer.after = upto;
+                true
+            }
+            None => false,
+        }
     }
 
     pub(super) fn durable_in(&self, space: &Space) -> Option<&Vector> {

@@ -206,7 +206,7 @@ impl Ledger {
     fn timeout(&self) -> Option<Duration> {
         let replica = self.host.data.replica.poll_timeout().map(|deadline| deadline.at);
         let drain = self.timers.drain.map(|(at, _)| at);
-        let wait = self.links.iter().filter_map(|(_, link)| link.waiting?.until()).min();
+        let wait = self.links.waits().filter_map(|(_, wait)| wait.until()).min();
         let push = self.host.peers.push.poll_timeout().map(|deadline| deadline.at);
         let next = [replica, push, self.flush_at(), drain, wait, self.timers.accept].into_iter().flatten().min()?;
         Some(next.saturating_since(self.clock.now().mono))

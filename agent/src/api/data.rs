@@ -8,7 +8,7 @@ use everett_mesh_proto::crdt::is_visible;
 use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::{Edit, Input, Replica, View};
-use everett_mesh_proto::rows::{Cut, Found, Position, Row, RowKey, Rows};
+use everett_mesh_proto::rows::{Cut, Found, Kind, Position, Row, RowKey, Rows};
 use everett_mesh_proto::summary::{Content, Path};
 use everett_mesh_proto::time::Now;
 
@@ -22,6 +22,9 @@ use views::Views;
 /// Memory for what clients saw of keys lately.
 const VIEWS_BYTES_MAX: usize = 64 << 20;
 
+/// More keys than this are not looked at one by one to be counted while everybody waits.
+const COUNTED_MAX: u64 = 10_000;
+
 /// The rows of the store, and what clients saw of keys lately. Whoever changes a row does it here, so no view outlives
 /// what it was made of. All else is the memtable's.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct KeyRows {
     memtable: Memtable,
     views: Views,
     spaces: Vec<Space>,
+    /// How many keys each namespace stores, once somebody wanted to know.
+    counts: Vec<Option<u64>>,
 }
 
 impl Deref for KeyRows {
@@ -66,13 +71,41 @@ impl Rows for KeyRows {
         let number = self.spaces.iter().position(|space| key.is_in(space)).and_then(|number| u8::try_from(number).ok());
         if let Some(number) = number {
             self.views.remove(number, &key.key_bytes());
+            self.count_change(number, &key, &row);
         }
         self.memtable.put(key, row, at);
     }
 
     fn cut(&mut self, cut: Cut, at: Position) {
         self.views.clear();
+        self.counts.fill(None);
         self.memtable.cut(cut, at);
+    }
+}
+
+impl KeyRows {
+    /// How many keys a namespace stores, those included that have expired and nobody has written to since. One walk the
+    /// first time; from then on every change keeps it.
+    fn stored(&mut self, number: u8) -> Result<u64, StoreError> {
+        let slot = usize::from(number);
+        if let Some(count) = self.counts[slot] {
+            return Ok(count);
+        }
+        let mut count = 0;
+        self.memtable.range(&self.spaces[slot], 0, &mut |row_key, _| {
+            count += u64::from(row_key.kind() == Kind::Scalar);
+            ControlFlow::Continue(())
+        })?;
+        self.counts[slot] = Some(count);
+        Ok(count)
+    }
+
+    fn count_change(&mut self, number: u8, key: &RowKey, row: &Row) {
+        let slot = usize::from(number);
+        let Some(count) = self.counts[slot].filter(|_| row.kind() == Kind::Scalar) else { return };
+        // Whoever changes a row has just read it; should it not be readable now, it is counted anew when asked for.
+        let before = self.memtable.row(key).map(|found| u64::from(found.row.is_some())).ok();
+        self.counts[slot] = before.map(|before| (count + u64::from(!row.is_empty())).saturating_sub(before));
     }
 }
 
@@ -89,8 +122,9 @@ impl Data {
     /// The keys of `replica` in the rows of a store.
     pub fn new(replica: Replica, memtable: Memtable) -> Self {
         let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
-        let spaces = numbers.map(Space::numbered).collect();
-        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces } }
+        let spaces: Vec<Space> = numbers.map(Space::numbered).collect();
+        let counts = vec![None; spaces.len()];
+        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces, counts } }
     }
 
     /// The namespace of that number.
@@ -121,6 +155,16 @@ impl Data {
     pub fn keys_flushed(&self, space: u8) -> Result<u64, StoreError> {
         let root = self.rows.base().node(self.space(space), Path::ROOT)?;
         Ok(root.map_or(0, |node| node.count))
+    }
+
+    /// How many keys a namespace has: the visible ones if there are few, else all that are stored.
+    pub fn count(&mut self, now: Now, space: u8) -> Result<u64, StoreError> {
+        let mut visible = 0;
+        self.walk(now, space, 0, &mut |_, _| {
+            visible += 1;
+            if visible < COUNTED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        if visible < COUNTED_MAX { Ok(visible) } else { self.rows.stored(space) }
     }
 
     /// Visits the visible keys of a namespace from `place` on, in order of their places.

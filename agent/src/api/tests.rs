@@ -142,6 +142,27 @@ fn what_was_read_once_is_read_anew_when_it_has_changed_or_expired() {
 }
 
 #[test]
+fn many_keys_are_counted_as_they_come_and_go() {
+    let mut host = host_of_one();
+    for number in 0..10_050 {
+        ask_at(&mut host, &format!("SET k{number} v"), 1);
+    }
+    assert_eq!(ask_at(&mut host, "DBSIZE", 1), r":10050\r\n");
+    for (request, count) in [
+        ("SET k1 w", 10_050),
+        ("SET new v", 10_051),
+        ("DEL k1 k2", 10_049),
+        ("INCR n", 10_050),
+        ("EXPIRE n -1", 10_049),
+    ] {
+        ask_at(&mut host, request, 1);
+        assert_eq!(ask_at(&mut host, "DBSIZE", 1), format!(":{count}\\r\\n"), "{request}");
+    }
+    ask_at(&mut host, "FLUSHDB", 1);
+    assert_eq!(ask_at(&mut host, "DBSIZE", 1), r":0\r\n");
+}
+
+#[test]
 fn what_a_peer_wrote_is_seen_by_the_next_read() {
     let (mut here, mut there) = (host_of_one(), host_of_one_with(ReplicaId([2; 16])));
     assert_eq!(ask_at(&mut here, "GET k", 1), r"$-1\r\n");

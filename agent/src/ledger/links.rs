@@ -1,6 +1,7 @@
 //! All connections by slot, and the lists that keep a turn of the loop from walking all of them.
 
 use super::link::Link;
+use crate::api::call::Wait;
 
 /// The connections.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(super) struct Links {
     dirty: Vec<usize>,
     /// With replies that wait for a commit.
     holding: Vec<usize>,
+    /// With a command that waits; some may have been answered since.
+    waiting: Vec<usize>,
 }
 
 impl Links {
@@ -83,6 +86,25 @@ impl Links {
             link.listed = false;
         }
         Some(slot)
+    }
+
+    /// It has a command that waits.
+    pub(super) fn mark_waiting(&mut self, slot: usize) {
+        self.waiting.push(slot);
+    }
+
+    /// The commands that wait.
+    pub(super) fn waits(&self) -> impl Iterator<Item = (usize, Wait)> {
+        self.waiting.iter().filter_map(|slot| Some((*slot, self.slots.get(*slot)?.as_ref()?.waiting?)))
+    }
+
+    /// Forgets those that have been answered, or are gone.
+    pub(super) fn forget_answered(&mut self) {
+        let slots = &self.slots;
+        self.waiting.retain(|slot| matches!(slots.get(*slot), Some(Some(link)) if link.waiting.is_some()));
+        // A slot that waits again before it was forgotten is listed twice.
+        self.waiting.sort_unstable();
+        self.waiting.dedup();
     }
 
     /// It has replies that wait for a commit.

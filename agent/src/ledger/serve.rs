@@ -61,7 +61,7 @@ impl Ledger {
     /// Executes the requests at hand, until they end or the connection has to wait.
     fn execute(&mut self, slot: usize) -> Result<(), LedgerError> {
         let Some(link) = self.links.get(slot) else { return Ok(()) };
-        if link.input.is_empty() {
+        if link.input.is_empty() || !link.may_execute(self.settings.held_bytes_max) {
             return Ok(());
         }
         let input = std::mem::take(&mut link.input);
@@ -107,6 +107,9 @@ impl Ledger {
             executed = input.len();
         }
         link.keep_input(input, executed);
+        if link.waiting.is_some() {
+            self.links.mark_waiting(slot);
+        }
         self.links.mark_dirty(slot);
         Ok(())
     }

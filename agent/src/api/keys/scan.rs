@@ -1,9 +1,12 @@
 //! Listing keys. They lie in order of their places, keyed hashes that no client can choose, so a cursor is simply the
 //! place where to go on: a key that is there throughout is returned at least once, and nothing is kept between calls.
 
+use std::ops::ControlFlow;
+
 use rand::RngExt;
 
-use super::{Call, ControlFlow, Refusal, Stop, glob};
+use super::{Call, Refusal, Stop};
+use crate::api::glob;
 use crate::api::resp::parse_i64;
 
 /// How many keys a call looks at if it does not say.

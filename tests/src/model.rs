@@ -14,6 +14,8 @@
 //! A [`plan::Flaw`] breaks one rule of the design in the harness; the run must then report faults, or the model proves
 //! nothing.
 
+mod by_hand;
+mod by_machine;
 mod chaos;
 pub mod check;
 mod edits;

@@ -12,7 +12,7 @@ const THREADS: u64 = 2;
 const FLAWED_MAX: u64 = 1_000;
 
 /// What must have happened, often, for the run to mean anything.
-const HAPPENED: [&str; 13] = [
+const HAPPENED: [&str; 14] = [
     "adoptions",
     "caught up",
     "converged",
@@ -20,6 +20,7 @@ const HAPPENED: [&str; 13] = [
     "downs",
     "edits",
     "equal roots",
+    "messages",
     "pulls",
     "restores",
     "sessions",

@@ -48,7 +48,7 @@ pub enum Sight {
     Elements(Vec<Element>),
 }
 
-/// One turn. An empty one says: nothing left on this side.
+/// One turn. An empty one without `more` says: nothing left on this side.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Turn {
     /// What the sender holds at paths where the two differ.
@@ -59,6 +59,9 @@ pub struct Turn {
     pub told: Vec<u64>,
     /// Places whose rows the sender wants.
     pub wanted: Vec<Want>,
+    /// Whether the sender has not said all yet. A turn can be empty and have more to come: what was looked at in it turned
+    /// out to need no words.
+    pub more: bool,
 }
 
 /// A place whose rows are wanted.
@@ -71,8 +74,8 @@ pub struct Want {
 }
 
 impl Turn {
-    /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.sights.is_empty() && self.rows.is_empty() && self.told.is_empty() && self.wanted.is_empty()
+    /// Whether it says nothing, and that nothing is left to say.
+    pub fn is_silent(&self) -> bool {
+        !self.more && self.sights.is_empty() && self.rows.is_empty() && self.told.is_empty() && self.wanted.is_empty()
     }
 }

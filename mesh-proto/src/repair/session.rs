@@ -135,7 +135,7 @@ impl Session {
                 self.take_turn(pin)
             }
             (Phase::Turning { quiet }, Message::Turn(turn)) => {
-                let silent = turn.is_empty();
+                let silent = turn.is_silent();
                 self.cost.turns += 1;
                 if let Err(failure) = self.take_in(pin, turn)? {
                     self.fail(failure);
@@ -273,7 +273,8 @@ impl Session {
         turn.wanted.extend(self.work.want.drain(..wants));
         self.cost.turns += 1;
         self.cost.rows_sent += turn.rows.len() as u64;
-        self.phase = Phase::Turning { quiet: turn.is_empty() && self.work.is_empty() };
+        turn.more = !self.work.is_empty();
+        self.phase = Phase::Turning { quiet: turn.is_silent() };
         self.outputs.push_back(Output::Send(Message::Turn(turn)));
         Ok(())
     }

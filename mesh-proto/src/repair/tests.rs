@@ -208,6 +208,22 @@ fn what_was_removed_travels_as_a_fact_and_not_as_a_row() {
 }
 
 #[test]
+fn a_turn_in_which_nothing_needs_words_does_not_end_the_session() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    let set = |n: u32| Edit::Set { key: format!("k{n}").into(), value: "v".into(), expiry: Expiry::Clear };
+    (0..20).for_each(|n| a.input(Input::Local { space: space(), edits: vec![set(n)] }));
+    a.said.clone().into_iter().for_each(|payload| b.hear(payload));
+    b.input(Input::Local { space: space(), edits: vec![Edit::Flush] });
+    (20..40).for_each(|n| a.input(Input::Local { space: space(), edits: vec![set(n)] }));
+    let limits = Limits { turn_bytes: 1, turn_entries: 1, ..Limits::default() };
+    let (pin_a, pin_b) = (a.pin(), b.pin());
+    for (left, right) in [(&pin_a, &pin_b), (&pin_b, &pin_a)] {
+        let (left, right, _) = converse(&left.0, &right.0, limits);
+        assert_eq!(done(left).stage.len() + done(right).stage.len(), 20 + 20);
+    }
+}
+
+#[test]
 fn a_hundred_differences_in_ten_thousand_cost_no_more_than_a_descent() {
     let (mut a, mut b) = (Site::new(1), Site::new(2));
     for n in 0..10_000 {

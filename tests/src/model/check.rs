@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use everett_mesh_proto::crdt::{Entry, NEVER_MS, Register, Scalar};
 use everett_mesh_proto::id::Dot;
 use everett_mesh_proto::log::Commit;
+use everett_mesh_proto::repair;
 use everett_mesh_proto::replica::Alarm;
 use everett_mesh_proto::rows::{Kind, Row, RowKey};
 use everett_mesh_proto::vector::Vector;
@@ -54,6 +55,8 @@ pub enum Fault {
     Alarm(Alarm),
     /// A replica took an honest peer's bytes for nonsense.
     Broke,
+    /// A session between honest sides failed.
+    Session(repair::Failure),
     /// Left alone, the nodes do not come together.
     Stuck,
     /// A dead counter entry of a living owner stays for ever.
@@ -148,10 +151,13 @@ impl Checks {
 }
 
 /// The commits that keys reflect at least, now that these elements survive.
-fn raised(old: Last, survivors: &Survivors) -> BTreeMap<Bytes, Commit> {
+fn raised(old: Last, survivors: &Rc<Survivors>) -> BTreeMap<Bytes, Commit> {
     let mut least = old.least;
+    if Rc::ptr_eq(&old.survivors, survivors) {
+        return least;
+    }
     for (key, _) in keys() {
-        let of = |survivors: &Survivors| survivors.get(key).cloned().unwrap_or_default();
+        let of = |survivors: &Survivors| survivors.get(key).filter(|ids| !ids.is_empty()).cloned();
         if of(survivors) != of(&old.survivors) {
             least.insert(key.clone(), old.commit.next());
         }

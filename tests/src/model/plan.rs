@@ -4,24 +4,26 @@ use Ingredient::{Busy, Crashes, Cuts, Downs, Expiry, Narrow, Restores, Rough};
 
 /// What may happen in a schedule beside edits, pushes, catch-up, repair and flushes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Ingredient {
+    /// Sessions are held by the protocol's machines, not by hand.
+    Wired = 1,
     /// FLUSHDB.
-    Cuts = 1,
+    Cuts = 1 << 1,
     /// Deadlines; the clock moves in any case.
-    Expiry = 1 << 1,
+    Expiry = 1 << 2,
     /// Processes that end at any point and lose what was not durable.
-    Crashes = 1 << 2,
+    Crashes = 1 << 3,
     /// Disks put back.
-    Restores = 1 << 3,
+    Restores = 1 << 4,
     /// Nodes that go and return.
-    Downs = 1 << 4,
+    Downs = 1 << 5,
     /// Many repair sessions at a time, so that they come between each other.
-    Busy = 1 << 5,
+    Busy = 1 << 6,
     /// Processes that end every few steps, most of them in the middle of a flush.
-    Rough = 1 << 6,
+    Rough = 1 << 7,
     /// Two keys instead of six, so that more writes meet.
-    Narrow = 1 << 7,
+    Narrow = 1 << 8,
 }
 
 /// One schedule's ingredients.
@@ -36,13 +38,14 @@ pub struct Plan {
     /// Whether every step is told on standard error.
     pub told: bool,
     /// The ingredients, as a sum.
-    mix: u8,
+    mix: u16,
 }
 
 impl Plan {
     /// The everyday schedule of `seed`: its ingredients are mixed over the seeds.
     pub fn of(seed: u64) -> Self {
-        let [mix, ..] = (seed / 3).to_le_bytes();
+        let [low, high, ..] = (seed / 3).to_le_bytes();
+        let mix = u16::from_le_bytes([low, high]);
         let nodes = 3 + usize::try_from(seed % 3).expect("less than three");
         Self { nodes, steps: 220, flaw: None, told: false, mix }
     }
@@ -65,13 +68,13 @@ impl Plan {
             | Flaw::SameLife => &[Busy],
         };
         let all = [Cuts, Expiry, Crashes, Restores, Downs];
-        let mix = all.iter().chain(stress).fold(0, |mix, &ingredient| mix | ingredient as u8);
+        let mix = all.iter().chain(stress).fold(0, |mix, &ingredient| mix | ingredient as u16);
         Self { flaw: Some(flaw), mix, ..Self::of(seed) }
     }
 
     /// Whether `ingredient` is in it.
     pub fn with(&self, ingredient: Ingredient) -> bool {
-        self.mix & ingredient as u8 != 0
+        self.mix & ingredient as u16 != 0
     }
 
     /// How many keys clients use.

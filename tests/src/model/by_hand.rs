@@ -67,7 +67,7 @@ impl Hand {
     }
 
     /// Whether a row of these both is to be passed over in silence by the side that has no news.
-    fn is_silent(&self, flaw: Option<Flaw>, rows: &[Option<Row>; 2], covered: [bool; 2]) -> bool {
+    fn is_silent(flaw: Option<Flaw>, rows: &[Option<Row>; 2], covered: [bool; 2]) -> bool {
         let both_hold = rows.iter().all(Option::is_some);
         let one_sided = flaw == Some(Flaw::NeedNotSendOneSided) && covered != [true, true];
         both_hold && (flaw == Some(Flaw::NeedNotSend) || one_sided)
@@ -131,7 +131,7 @@ impl World {
                 continue;
             }
             let covered = [0, 1].map(|side| covers(&hand.halves[1 - side].vector, rows[side].as_ref()));
-            let silent = hand.is_silent(self.plan.flaw, &rows, covered);
+            let silent = Hand::is_silent(self.plan.flaw, &rows, covered);
             for side in 0..2 {
                 let row = rows[side].take();
                 if !(silent && covered[side]) {

@@ -1,0 +1,269 @@
+//! Row keys: `namespace | place(key) | key | kind | place(sub) | sub`, encoded so that byte order is place order.
+//!
+//! The encoding is stored and sent. It stands apart from the rows because nothing but it knows how a key is escaped.
+//!
+//! Invariants: a [`RowKey`] is always one that parses; no encoded key is a prefix of another.
+
+use std::borrow::{Borrow, Cow};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::id::Space;
+
+/// What kind of state a row holds. The numbers are stored; a number once used keeps its meaning.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Kind {
+    /// A key's expiry register.
+    Expiry = 0,
+    /// A string or counter.
+    Scalar = 1,
+}
+
+impl Kind {
+    /// Every kind that a key may have rows of.
+    pub const ALL: [Self; 2] = [Self::Expiry, Self::Scalar];
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&kind| kind as u8 == byte)
+    }
+}
+
+/// An encoded row key; compares in place order. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Bytes", into = "Bytes")]
+pub struct RowKey(Bytes);
+
+/// The place is a keyed hash already, so a table needs no more of a key than that, told apart by kind: flooding it with
+/// chosen keys takes the cluster's secret.
+impl Hash for RowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let place = self.0.get(1 + usize::from(self.0[0])..).and_then(<[u8]>::first_chunk);
+        let place = u64::from_be_bytes(*place.expect("a row key holds a place"));
+        // The kind stands before a place and an escaped string, both empty where a key has one row of the kind.
+        let kind = self.0.len().checked_sub(SUB_BYTES + 1).map_or(0, |index| self.0[index]);
+        state.write_u64(place.wrapping_add(u64::from(kind)));
+    }
+}
+
+/// What an empty `place(sub) | sub` takes.
+const SUB_BYTES: usize = 10;
+
+/// Bytes from outside are no row key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a row key")]
+pub struct BadRowKey;
+
+impl TryFrom<Bytes> for RowKey {
+    type Error = BadRowKey;
+
+    fn try_from(bytes: Bytes) -> Result<Self, BadRowKey> {
+        Self::from_bytes(bytes).ok_or(BadRowKey)
+    }
+}
+
+impl From<RowKey> for Bytes {
+    fn from(key: RowKey) -> Self {
+        key.0
+    }
+}
+
+impl RowKey {
+    /// The key of `key`'s row of `kind`, for kinds of one row per key.
+    pub fn new(space: &Space, place: u64, key: &[u8], kind: Kind) -> Self {
+        let mut bytes = BytesMut::with_capacity(space.as_str().len() + key.len() + 24);
+        put_prefix(&mut bytes, space, place);
+        put_escaped(&mut bytes, key);
+        bytes.put_u8(kind as u8);
+        bytes.put_u64(0);
+        put_escaped(&mut bytes, &[]);
+        Self(bytes.freeze())
+    }
+
+    /// Takes bytes out of a store or a frame; `None` if they are no row key.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        let parts = Parts::parse(&bytes)?;
+        let sound = parts.rest.is_empty();
+        sound.then_some(Self(bytes))
+    }
+
+    /// The least bytes that a row of `space` at `place` or later can have: where a range begins.
+    pub fn range_start(space: &Space, place: u64) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(space.as_str().len() + 9);
+        put_prefix(&mut bytes, space, place);
+        bytes.freeze()
+    }
+
+    /// The encoded bytes.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The namespace.
+    pub fn space(&self) -> Space {
+        let name = std::str::from_utf8(self.parts().space).ok();
+        name.and_then(|name| Space::new(name).ok()).expect("a row key holds a namespace that was checked")
+    }
+
+    /// Whether the row lies in `space`.
+    pub fn is_in(&self, space: &Space) -> bool {
+        self.parts().space == space.as_str().as_bytes()
+    }
+
+    /// The key's place.
+    pub fn place(&self) -> u64 {
+        self.parts().place
+    }
+
+    /// The client's key.
+    pub fn key(&self) -> Bytes {
+        match self.key_bytes() {
+            Cow::Borrowed(key) => Bytes::copy_from_slice(key),
+            Cow::Owned(key) => key.into(),
+        }
+    }
+
+    /// The client's key, copied only if it holds a zero byte.
+    pub fn key_bytes(&self) -> Cow<'_, [u8]> {
+        unescape(self.parts().key)
+    }
+
+    /// The kind of state.
+    pub fn kind(&self) -> Kind {
+        self.parts().kind
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts::parse(&self.0).expect("a row key was parsed when it was made")
+    }
+}
+
+impl Borrow<[u8]> for RowKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{:?}", self.space(), self.key().escape_ascii(), self.kind())
+    }
+}
+
+struct Parts<'a> {
+    space: &'a [u8],
+    place: u64,
+    key: &'a [u8],
+    kind: Kind,
+    rest: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (&len, rest) = bytes.split_first()?;
+        let (space, rest) = rest.split_at_checked(usize::from(len))?;
+        if !Space::is_name(space) {
+            return None;
+        }
+        let (place, rest) = rest.split_first_chunk::<8>()?;
+        let (key, rest) = split_escaped(rest)?;
+        let (&kind, rest) = rest.split_first()?;
+        let (_sub_place, rest) = rest.split_first_chunk::<8>()?;
+        let (_sub, rest) = split_escaped(rest)?;
+        Some(Self { space, place: u64::from_be_bytes(*place), key, kind: Kind::from_byte(kind)?, rest })
+    }
+}
+
+fn put_prefix(bytes: &mut BytesMut, space: &Space, place: u64) {
+    let name = space.as_str().as_bytes();
+    bytes.put_u8(u8::try_from(name.len()).expect("a namespace has at most 64 bytes"));
+    bytes.put_slice(name);
+    bytes.put_u64(place);
+}
+
+/// 00 becomes 00 FF, the end is 00 00: escaped strings compare as the strings do, and no one is a prefix of another.
+fn put_escaped(bytes: &mut BytesMut, x: &[u8]) {
+    for run in x.split_inclusive(|&byte| byte == 0) {
+        bytes.put_slice(run);
+        if run.ends_with(&[0]) {
+            bytes.put_u8(0xff);
+        }
+    }
+    bytes.put_slice(&[0, 0]);
+}
+
+fn split_escaped(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut from = 0;
+    loop {
+        let zero = from + bytes.get(from..)?.iter().position(|&byte| byte == 0)?;
+        match bytes.get(zero + 1)? {
+            0 => return Some((&bytes[..zero], &bytes[zero + 2..])),
+            0xff => from = zero + 2,
+            _ => return None,
+        }
+    }
+}
+
+fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.contains(&0) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut skip = false;
+    for &byte in bytes {
+        if !skip {
+            plain.push(byte);
+        }
+        skip = !skip && byte == 0;
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(place: u64, key: &[u8], kind: Kind) -> RowKey {
+        RowKey::new(&Space::numbered(0), place, key, kind)
+    }
+
+    #[test]
+    fn row_keys_order_by_place_then_key_then_kind() {
+        let ordered = [
+            key(1, b"zz", Kind::Scalar),
+            key(2, b"", Kind::Scalar),
+            key(2, b"a", Kind::Expiry),
+            key(2, b"a", Kind::Scalar),
+            key(2, b"a\0", Kind::Expiry),
+            key(2, b"a\0b", Kind::Expiry),
+            key(2, b"a\x01", Kind::Expiry),
+            key(u64::MAX, b"a", Kind::Expiry),
+        ];
+        assert!(ordered.is_sorted());
+    }
+
+    #[test]
+    fn a_row_key_gives_back_what_it_was_made_of() {
+        for plain in [&b""[..], b"\0", b"a\0\0b", b"\xff\0\xff"] {
+            let row_key = key(7, plain, Kind::Expiry);
+            assert_eq!(row_key.key(), plain);
+            assert_eq!((row_key.place(), row_key.kind()), (7, Kind::Expiry));
+            assert_eq!(row_key.space(), Space::numbered(0));
+            assert_eq!(RowKey::from_bytes(row_key.as_bytes().clone()), Some(row_key));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_row_key_are_refused() {
+        let whole = key(7, b"abc", Kind::Scalar);
+        for end in 0..whole.as_bytes().len() {
+            assert_eq!(RowKey::from_bytes(whole.as_bytes().slice(..end)), None);
+        }
+        let mut longer = whole.as_bytes().to_vec();
+        longer.push(0);
+        assert_eq!(RowKey::from_bytes(longer.into()), None);
+    }
+}

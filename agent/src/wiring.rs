@@ -81,6 +81,9 @@ impl From<LedgerError> for AgentError {
     }
 }
 
+/// What a reload reads again besides the certificates; called on a thread that may wait.
+pub type Reread = Arc<dyn Fn() + Send + Sync>;
+
 /// An agent that has read all it needs and started nothing.
 struct Prepared {
     clock: Clock,
@@ -92,9 +95,9 @@ struct Prepared {
 }
 
 /// Runs an agent until it is told to stop; returns when everything is on disk.
-pub fn run(config: &Config) -> Result<(), AgentError> {
+pub fn run(config: &Config, reread: Reread) -> Result<(), AgentError> {
     let prepared = prepare(config)?;
-    let (ledger, running) = threads::start(config, prepared)?;
+    let (ledger, running) = threads::start(config, prepared, reread)?;
     systemd::ready("serving");
     tracing::info!(socket = %config.socket.path.display(), "serving");
     let host = ledger.run()?;

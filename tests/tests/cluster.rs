@@ -183,3 +183,19 @@ fn two_processes_do_not_share_one_state_directory() {
     assert_eq!(cluster.agent(0).pid(), first);
     set(&mut cluster.client(0), "still", "here");
 }
+
+#[test]
+fn a_reload_reads_the_log_filter_again_and_drops_no_client() {
+    let mut cluster = Cluster::laid_out(1);
+    cluster.agent(0).start_and_serve();
+    let mut client = cluster.client(0);
+    set(&mut client, "kept", "1");
+    cluster.agent(0).reconfigure("filter = \"everett_agent=debug,info\"", "filter = \"error,everett_agent::cli=info\"");
+    cluster.agent(0).reload();
+    wait::until("the reload is logged", PATIENCE, || cluster.agent(0).log().contains("log filter read again"));
+    assert_eq!(get(&mut client, "kept").as_deref(), Some("1"));
+    cluster.agent(0).reconfigure("filter = \"error,everett_agent::cli=info\"", "filter = \"a=loudly\"");
+    cluster.agent(0).reload();
+    wait::until("the refusal is logged", PATIENCE, || cluster.agent(0).log().contains("the old one stays"));
+    assert_eq!(get(&mut client, "kept").as_deref(), Some("1"));
+}

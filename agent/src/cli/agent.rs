@@ -1,6 +1,7 @@
 //! `everett agent`: runs an agent, or only checks what it would run with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -8,7 +9,8 @@ use super::failure::Failure;
 use super::say;
 use crate::config::{self, Config};
 use crate::pid_file::PidFile;
-use crate::{telemetry, wiring};
+use crate::telemetry::{self, Filter};
+use crate::wiring;
 
 #[derive(Debug, Args)]
 pub(super) struct AgentArgs {
@@ -33,7 +35,18 @@ pub(super) fn run(args: &AgentArgs) -> Result<(), Failure> {
         say::talk(&format!("{}: fine", args.config.display()));
         return Ok(());
     }
-    telemetry::init(&config.log)?;
+    let filter = telemetry::init(&config.log)?;
     let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
-    Ok(wiring::run(&config)?)
+    let path = args.config.clone();
+    Ok(wiring::run(&config, Arc::new(move || refilter(&filter, &path)))?)
+}
+
+/// Puts the log filter of the configuration as it is now in the place of the present one; no other knob changes while the
+/// agent runs.
+fn refilter(filter: &Filter, path: &Path) {
+    let replaced = Config::load(path).map_err(anyhow::Error::from).and_then(|config| Ok(filter.replace(&config.log)?));
+    match replaced {
+        Ok(()) => tracing::info!("log filter read again"),
+        Err(error) => tracing::error!(%error, "log filter not read again; the old one stays"),
+    }
 }

@@ -12,7 +12,7 @@ use rand::RngExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::{AgentError, Prepared, host};
+use super::{AgentError, Prepared, Reread, host};
 use crate::api::about::About;
 use crate::api::data::Data;
 use crate::config::Config;
@@ -84,7 +84,7 @@ impl Lines {
 }
 
 /// Starts everything but the ledger's loop, which is for the caller's thread.
-pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Running), AgentError> {
+pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Result<(Ledger, Running), AgentError> {
     let Prepared { clock, mut random, mtls, me, store, replica } = prepared;
     let (doorway, door) = Doorway::open(NOTICES).map_err(|source| AgentError::Thread { name: "ledger", source })?;
     let Lines { commits, log, tasks, orders, mesh } = Lines::lay();
@@ -109,6 +109,7 @@ pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Ledger, Runn
         orders: mesh.1,
         door: door.clone(),
         mtls: Arc::clone(&mtls),
+        reread,
     };
     let net = start_net(config, mtls, hello_receiver, (door.clone(), tasks.0.clone()), membership)?;
 
@@ -273,6 +274,7 @@ struct Membership {
     orders: mpsc::Receiver<mesh::Order>,
     door: Door<Notice>,
     mtls: Arc<Mtls>,
+    reread: Reread,
 }
 
 impl Membership {
@@ -293,13 +295,13 @@ impl Membership {
         };
         tokio::select! {
             () = mesh::run(setup, net.clone(), inbox) => {}
-            () = heed_signals(self.door, self.mtls, net) => {}
+            () = heed_signals(self.door, self.mtls, self.reread, net) => {}
         }
     }
 }
 
-/// SIGTERM and SIGINT drain; SIGHUP reads the certificates again.
-async fn heed_signals(door: Door<Notice>, mtls: Arc<Mtls>, net: Net) {
+/// SIGTERM and SIGINT drain; SIGHUP reads the certificates and the log filter again.
+async fn heed_signals(door: Door<Notice>, mtls: Arc<Mtls>, reread: Reread, net: Net) {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("signals cannot be heeded");
@@ -309,7 +311,7 @@ async fn heed_signals(door: Door<Notice>, mtls: Arc<Mtls>, net: Net) {
         tokio::select! {
             Some(()) = terminate.recv() => drain(&door).await,
             Some(()) = interrupt.recv() => drain(&door).await,
-            Some(()) = hangup.recv() => reload(Arc::clone(&mtls), &net).await,
+            Some(()) = hangup.recv() => reload(Arc::clone(&mtls), Arc::clone(&reread), &net).await,
         }
     }
 }
@@ -320,9 +322,13 @@ async fn drain(door: &Door<Notice>) {
     }
 }
 
-async fn reload(mtls: Arc<Mtls>, net: &Net) {
+async fn reload(mtls: Arc<Mtls>, reread: Reread, net: &Net) {
     crate::systemd::reloading();
-    let reloaded = tokio::task::spawn_blocking(move || mtls.reload()).await;
+    let reloaded = tokio::task::spawn_blocking(move || {
+        reread();
+        mtls.reload()
+    })
+    .await;
     match reloaded {
         Ok(Ok(())) => {
             tracing::info!("certificates read again");

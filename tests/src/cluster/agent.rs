@@ -109,6 +109,24 @@ impl Agent {
         status.expect("the wait above ended with a status")
     }
 
+    /// Replaces a piece of the configuration file; the process knows of it when it reads that again.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let path = self.folder.join("everett.toml");
+        let text = fs::read_to_string(&path).expect("the configuration can be read");
+        assert!(text.contains(from), "the configuration has no {from}");
+        fs::write(path, text.replace(from, to)).expect("the configuration can be written");
+    }
+
+    /// Asks the process to read its certificates and log filter again.
+    pub fn reload(&self) {
+        kill_process(self.pid(), Signal::HUP).expect("a child can be signalled");
+    }
+
+    /// What the agent has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).expect("the log can be read")
+    }
+
     fn end_by(&mut self, signal: Signal) -> ExitStatus {
         kill_process(self.pid(), signal).expect("a child can be signalled");
         self.wait_for_end()

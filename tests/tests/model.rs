@@ -5,7 +5,7 @@
 
 use everett_tests::model::{self, Failure, Fault, Flaw, Plan, Stats};
 
-const SCHEDULES: u64 = 12_000;
+const SCHEDULES: u64 = 10_000;
 const THREADS: u64 = 2;
 
 /// A broken rule must show within so many schedules.

@@ -1,11 +1,11 @@
 //! The reference model in the everyday run: random schedules against the event graph, and every broken rule noticed.
 //!
 //! A failure names its seed. `EVERETT_MODEL_SEED=<seed> cargo test -p everett-tests --test model one_seed -- --nocapture`
-//! tells that schedule step by step.
+//! tells that schedule step by step; `EVERETT_MODEL_SCHEDULES=<count>` runs as many seeds instead of the everyday number.
 
 use everett_tests::model::{self, Failure, Fault, Flaw, Plan, Stats};
 
-const SCHEDULES: u64 = 12_000;
+const SCHEDULES: u64 = 10_000;
 const THREADS: u64 = 2;
 
 /// A broken rule must show within so many schedules.
@@ -29,9 +29,15 @@ const HAPPENED: [&str; 14] = [
     "watermarks",
 ];
 
+/// How many schedules to run.
+fn schedules() -> u64 {
+    let asked = std::env::var("EVERETT_MODEL_SCHEDULES").ok();
+    asked.map_or(SCHEDULES, |count| count.parse().expect("EVERETT_MODEL_SCHEDULES is a number"))
+}
+
 fn share(first: u64) -> Result<Stats, Failure> {
     let mut total = Stats::new();
-    for seed in (first..SCHEDULES).step_by(usize::try_from(THREADS).expect("few")) {
+    for seed in (first..schedules()).step_by(usize::try_from(THREADS).expect("few")) {
         for (what, count) in model::run(seed, Plan::of(seed))? {
             *total.entry(what).or_default() += count;
         }
@@ -50,7 +56,7 @@ fn every_schedule_shows_what_its_events_say_and_converges() {
         }
     }
     for what in HAPPENED {
-        assert!(total.get(what).is_some_and(|&count| count > SCHEDULES / 10), "{what} in {total:?}");
+        assert!(total.get(what).is_some_and(|&count| count > schedules() / 10), "{what} in {total:?}");
     }
 }
 

@@ -79,3 +79,6 @@ impl Turn {
         !self.more && self.sights.is_empty() && self.rows.is_empty() && self.told.is_empty() && self.wanted.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

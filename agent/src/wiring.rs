@@ -154,9 +154,29 @@ fn host(config: &Config, data: Data, durable: Durable, about: About, seed: u64) 
     let mut host = Host::new(data, peers, seed);
     host.value_bytes_max = usize::try_from(config.limits.value_max).unwrap_or(usize::MAX);
     host.about = about;
+    host.settings = shown_settings(config);
     let is_new = host.data.replica.commit() == Commit(0) && !config.seeds.is_empty();
     host.phase = if is_new { Phase::Loading } else { Phase::Serving };
     host
+}
+
+/// The configuration under the names that clients of Redis ask for.
+fn shown_settings(config: &Config) -> Vec<(&'static str, String)> {
+    let text = |text: &str| text.to_owned();
+    vec![
+        ("appendfsync", text("always")),
+        ("appendonly", text("yes")),
+        ("databases", text("16")),
+        ("maxclients", config.limits.clients_max.to_string()),
+        ("maxmemory", text("0")),
+        ("maxmemory-policy", text("noeviction")),
+        ("port", text("0")),
+        ("proto-max-bulk-len", config.limits.value_max.to_string()),
+        ("save", String::new()),
+        ("timeout", text("0")),
+        ("unixsocket", config.socket.path.display().to_string()),
+        ("unixsocketperm", format!("{:o}", config.socket.mode.0)),
+    ]
 }
 
 /// Carries out what is still in memory.

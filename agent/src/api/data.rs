@@ -22,7 +22,7 @@ use views::Views;
 /// Memory for what clients saw of keys lately.
 const VIEWS_BYTES_MAX: usize = 64 << 20;
 
-/// More keys than this are not looked at one by one to be counted while everybody waits.
+/// More keys than this are not looked at to be counted while everybody waits.
 const COUNTED_MAX: u64 = 10_000;
 
 /// The rows of the store, and what clients saw of keys lately. Whoever changes a row does it here, so no view outlives
@@ -32,8 +32,8 @@ pub struct KeyRows {
     memtable: Memtable,
     views: Views,
     spaces: Vec<Space>,
-    /// How many keys each namespace stores, once somebody wanted to know.
-    counts: Vec<Option<u64>>,
+    /// How many keys each namespace stores, as far as somebody wanted to know.
+    tallies: Vec<Tally>,
 }
 
 impl Deref for KeyRows {
@@ -78,34 +78,77 @@ impl Rows for KeyRows {
 
     fn cut(&mut self, cut: Cut, at: Position) {
         self.views.clear();
-        self.counts.fill(None);
+        self.tallies.fill(Tally::default());
         self.memtable.cut(cut, at);
     }
 }
 
 impl KeyRows {
-    /// How many keys a namespace stores, those included that have expired and nobody has written to since. One walk the
-    /// first time; from then on every change keeps it.
+    /// How many keys a namespace stores, those included that have expired and nobody has written to since. Counted piece
+    /// by piece, one at each call; what is not counted yet is estimated, since keys lie evenly over all places.
     fn stored(&mut self, number: u8) -> Result<u64, StoreError> {
         let slot = usize::from(number);
-        if let Some(count) = self.counts[slot] {
-            return Ok(count);
+        let mut tally = self.tallies[slot];
+        if let Some(from) = tally.upto {
+            let (mut looked_at, mut last) = (0, from);
+            tally.upto = None;
+            self.memtable.range(&self.spaces[slot], from, &mut |row_key, _| {
+                let place = row_key.place();
+                if looked_at >= COUNTED_MAX && place != last {
+                    tally.upto = Some(place);
+                    return ControlFlow::Break(());
+                }
+                (looked_at, last) = (looked_at + 1, place);
+                tally.count += u64::from(row_key.kind() == Kind::Scalar);
+                ControlFlow::Continue(())
+            })?;
+            self.tallies[slot] = tally;
         }
-        let mut count = 0;
-        self.memtable.range(&self.spaces[slot], 0, &mut |row_key, _| {
-            count += u64::from(row_key.kind() == Kind::Scalar);
-            ControlFlow::Continue(())
-        })?;
-        self.counts[slot] = Some(count);
-        Ok(count)
+        Ok(tally.estimate())
     }
 
     fn count_change(&mut self, number: u8, key: &RowKey, row: &Row) {
-        let slot = usize::from(number);
-        let Some(count) = self.counts[slot].filter(|_| row.kind() == Kind::Scalar) else { return };
-        // Whoever changes a row has just read it; should it not be readable now, it is counted anew when asked for.
-        let before = self.memtable.row(key).map(|found| u64::from(found.row.is_some())).ok();
-        self.counts[slot] = before.map(|before| (count + u64::from(!row.is_empty())).saturating_sub(before));
+        let tally = &mut self.tallies[usize::from(number)];
+        if row.kind() != Kind::Scalar || !tally.covers(key) {
+            return;
+        }
+        match self.memtable.row(key) {
+            Ok(found) => {
+                tally.count = (tally.count + u64::from(!row.is_empty())).saturating_sub(found.row.is_some().into());
+            }
+            // Whoever changes a row has just read it; should it not be readable now, everything is counted anew.
+            Err(_) => *tally = Tally::default(),
+        }
+    }
+}
+
+/// A count of a namespace's stored keys, perhaps not finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tally {
+    count: u64,
+    /// Places below this are counted; all of them if none.
+    upto: Option<u64>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { count: 0, upto: Some(0) }
+    }
+}
+
+impl Tally {
+    fn covers(self, key: &RowKey) -> bool {
+        self.upto.is_none_or(|upto| key.place() < upto)
+    }
+
+    fn estimate(self) -> u64 {
+        match self.upto {
+            None | Some(0) => self.count,
+            Some(upto) => {
+                let whole = (u128::from(self.count) << 64) / u128::from(upto);
+                u64::try_from(whole).unwrap_or(u64::MAX)
+            }
+        }
     }
 }
 
@@ -123,8 +166,8 @@ impl Data {
     pub fn new(replica: Replica, memtable: Memtable) -> Self {
         let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
         let spaces: Vec<Space> = numbers.map(Space::numbered).collect();
-        let counts = vec![None; spaces.len()];
-        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces, counts } }
+        let tallies = vec![Tally::default(); spaces.len()];
+        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces, tallies } }
     }
 
     /// The namespace of that number.
@@ -157,7 +200,7 @@ impl Data {
         Ok(root.map_or(0, |node| node.count))
     }
 
-    /// How many keys a namespace has: the visible ones if there are few, else all that are stored.
+    /// How many keys a namespace has: the visible ones if there are few, else about how many are stored.
     pub fn count(&mut self, now: Now, space: u8) -> Result<u64, StoreError> {
         let mut visible = 0;
         self.walk(now, space, 0, &mut |_, _| {

@@ -77,8 +77,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .takes("key [key ...]"),
     Command::new("dbsize", 1, Group::Server, dbsize).flags(READ).docs(
         "1.0.0",
-        "O(1), the first time O(N) where N is the number of keys",
-        "Counts the keys of the namespace; above 10,000, expired ones that nobody has written to since count.",
+        "O(N) where N is the number of keys, 10,000 at most",
+        "Counts the keys of the namespace; above 10,000 it estimates at first, and takes in expired keys.",
     ),
     Command::new("flushall", -1, Group::Server, flush)
         .flags(Flags::WRITE.and(Flags::DANGEROUS))

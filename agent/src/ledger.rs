@@ -192,7 +192,7 @@ impl Ledger {
     }
 
     fn sleep(&mut self, events: &mut Events) -> Result<(), LedgerError> {
-        let busy = self.mesh.unheard || (self.links.has_ready() && !self.is_stalled());
+        let busy = (self.mesh.unheard || self.links.has_ready()) && !self.is_stalled();
         let timeout = if busy { Some(Duration::ZERO) } else { self.timeout() };
         match self.doorway.poll.poll(events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -213,7 +213,7 @@ impl Ledger {
     }
 
     /// The log or the keeper does not keep up: until it does, clients wait.
-    fn is_stalled(&self) -> bool {
+    pub(super) fn is_stalled(&self) -> bool {
         !self.log.backlog.is_empty() || self.is_memory_full()
     }
 

@@ -61,7 +61,10 @@ impl Push {
         match input {
             Input::Up { peer, life, has } => self.up(now, peer, life, has),
             Input::Down { peer } => drop(self.peers.remove(&peer)),
-            Input::Behind { peer } => self.read_on(peer),
+            Input::Behind { peer } => {
+                self.with(peer, Peer::lost_what_was_queued);
+                self.read_on(peer);
+            }
             Input::Drained { peer } => {
                 self.ack_all(peer);
                 if self.peers.get(&peer).is_some_and(Peer::awaits_room) {
@@ -155,7 +158,8 @@ impl Push {
 
     /// Acknowledgements may have been lost with what was queued: the peer hears all that is durable here of its own.
     fn ack_all(&mut self, id: NodeId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.lacks_acks()) else { return };
+        peer.has_acks();
         for (space, vector) in peer.acks_due(&self.applied_last) {
             self.outputs.push_back(Output::Ack { peer: id, space, vector });
         }
@@ -218,8 +222,12 @@ impl Push {
             return;
         }
         self.outputs.extend(below.into_iter().map(|space| Output::BelowLog { peer: id, space }));
+        let sent = !groups.is_empty();
         self.send(id, groups);
-        self.try_resume(id, upto);
+        if !self.try_resume(id, upto) && !sent {
+            // Nothing was sent that the net could report as taken.
+            self.read_on(id);
+        }
     }
 
     fn send(&mut self, peer: NodeId, groups: Vec<Bytes>) {
@@ -229,15 +237,17 @@ impl Push {
     }
 
     /// Everything up to `upto` was sent: if recent memory holds all that came after, send that and go live.
-    fn try_resume(&mut self, id: NodeId, upto: Commit) {
+    fn try_resume(&mut self, id: NodeId, upto: Commit) -> bool {
         if upto >= self.recent_after || upto >= self.durable {
             let missed = self.recent.iter().filter(|(commit, _)| *commit > upto);
             let rest = missed.map(|(_, payload)| payload.clone()).collect();
             self.send(id, rest);
             self.with(id, Peer::go_live);
             self.outputs.push_back(Output::Resume { peer: id });
+            return true;
         }
-        // Else the net says when the peer has taken this piece, and the next one is read.
+        // The net says when the peer has taken this piece, and the next one is read.
+        false
     }
 
     /// One piece of an answer is on its way; read the next one unless that was all.

@@ -189,7 +189,10 @@ impl Sessions {
                 Role::Responder(open) => Session::respond(now, limits, placer, open, pin)?,
             };
             running.stage = Stage::Running(Box::new(session), pinned.clone());
-            self.drain(now, *id);
+        }
+        // All of them use the pin before the first one may end.
+        for id in waiting {
+            self.drain(now, id);
         }
         self.unpin(pinned.pin);
         Ok(())

@@ -65,7 +65,11 @@ impl Ledger {
 
     /// Takes what peers said; what is left after a turn's share is taken in the next.
     pub(super) fn listen(&mut self) -> Result<(), LedgerError> {
-        self.mesh.unheard = false;
+        // What peers send waits in the net, and with it in their links, like what clients send.
+        self.mesh.unheard = self.is_stalled();
+        if self.mesh.unheard {
+            return Ok(());
+        }
         for _ in 0..EVENTS_PER_TURN {
             let Some(event) = self.ports.peers.as_mut().and_then(Inbox::next_now) else { return Ok(()) };
             self.take_event(event)?;

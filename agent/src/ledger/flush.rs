@@ -60,7 +60,7 @@ impl Ledger {
     /// When the memtable is to be frozen because nothing changes.
     pub(super) fn flush_at(&self) -> Option<Instant> {
         let at = self.flushing.changed? + self.settings.flush.idle;
-        (!self.host.data.rows.is_flushing()).then_some(at)
+        (!self.host.data.rows.is_flushing() && self.host.phase != Phase::Draining).then_some(at)
     }
 
     /// Hands frozen rows to the keeper once their commit is durable.

@@ -109,6 +109,7 @@ impl Courier {
         let next = reading.after.next();
         if let Some(mut reader) = self.readers.remove(&reading.peer)
             && reader.next_commit() == next.0
+            && start.commit <= next.0
         {
             reader.extend(durable.0);
             return Ok(reader);

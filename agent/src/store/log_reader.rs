@@ -100,9 +100,15 @@ impl<D: Disk> LogReader<D> {
     /// The segment that begins with `commit`, after `ended`.
     fn following(&self, ended: &Open<D::File>, commit: u64) -> Result<Open<D::File>, LogError> {
         match self.open_segment(commit, HEADER_BYTES) {
+            // The oldest go first: if the segment before is gone, so is this one.
+            Err(LogError::Recycled { .. }) if !self.exists(&ended.name) => Err(LogError::Recycled { commit }),
             Err(LogError::Recycled { .. }) => Err(ended.verdict(commit)),
             other => other,
         }
+    }
+
+    fn exists(&self, name: &str) -> bool {
+        !matches!(self.disk.open(name), Err(error) if error.kind() == ErrorKind::NotFound)
     }
 
     /// Opens the segment that begins with `commit`, at `offset`.

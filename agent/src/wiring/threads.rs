@@ -21,7 +21,7 @@ use crate::identity::NodeIdentity;
 use crate::keeper::{self, Task};
 use crate::ledger::{Door, Doorway, FlushSettings, Ledger, Notice, Ports, Settings, SocketSettings};
 use crate::mesh;
-use crate::net::{self, Command, Limits, Local, MeshThread, Net};
+use crate::net::{self, Command, Limits, Local, MeshThread, Net, NotTaken};
 use crate::store::{
     self, Committed, Courier, Folder, LogDir, LogError, LogInbox, LogRequest, LogSink, RowsFile, Sealed, SpareRequest,
 };
@@ -49,8 +49,9 @@ pub(super) struct Running {
 impl Running {
     /// Ends all threads, and gives back the rows' file, which nobody else writes to any more.
     pub(super) fn end(self) -> RowsFile {
-        // If it is not taken, the net has ended.
-        self.net.tell(Command::Shutdown);
+        while let Err(NotTaken::Full(_)) = self.net.try_command(Command::Shutdown) {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         drop(self.net);
         for thread in [self.mesh].into_iter().chain(self.others) {
             if thread.join().is_err() {

@@ -40,12 +40,22 @@ pub(super) struct Peer {
     /// What `known` was a period ago.
     known_before: Vectors,
     answer: Option<Answer>,
+    /// Acknowledgements may have been lost with what was queued.
+    acks_lost: bool,
 }
 
 impl Peer {
     pub(super) fn new(life: ReplicaId, has: Vectors) -> Self {
         let mode = Mode::Behind { ticket: None, upto: Commit(0) };
-        Self { life, mode, known: has, durable: Vectors::new(), known_before: Vectors::new(), answer: None }
+        Self {
+            life,
+            mode,
+            known: has,
+            durable: Vectors::new(),
+            known_before: Vectors::new(),
+            answer: None,
+            acks_lost: true,
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -64,6 +74,21 @@ impl Peer {
             Mode::Live => Commit(0),
         };
         self.mode = Mode::Behind { ticket: Some(ticket), upto };
+    }
+
+    /// What was queued for it is dropped, and nobody knows how much: it is read to from what it is known to have.
+    pub(super) fn lost_what_was_queued(&mut self) {
+        self.mode = Mode::Behind { ticket: None, upto: Commit(0) };
+        self.answer = None;
+        self.acks_lost = true;
+    }
+
+    pub(super) fn lacks_acks(&self) -> bool {
+        self.acks_lost
+    }
+
+    pub(super) fn has_acks(&mut self) {
+        self.acks_lost = false;
     }
 
     /// Whether it is behind and no reading for it is under way.

@@ -20,6 +20,12 @@ use crate::time::Now;
 /// How many counters one group resets at most.
 const RESETS_MAX: usize = 4_096;
 
+/// About how many bytes the counters that one group resets may take: the group has to fit a frame.
+const RESETS_BYTES_MAX: usize = 4 << 20;
+
+/// What a reset entry takes in a group, at most about.
+const SEEN_BYTES: usize = 64;
+
 /// A group that is being written.
 struct Draft<'a, R> {
     replica: &'a mut Replica,
@@ -52,7 +58,9 @@ impl Replica {
         let mut place = 0;
         loop {
             let counters = live_counters(rows, space, place)?;
-            let (Some((last, ..)), RESETS_MAX) = (counters.last(), counters.len()) else { return Ok(()) };
+            let bytes: usize = counters.iter().map(|(_, key, seen)| key.len() + SEEN_BYTES * seen.len()).sum();
+            let few = counters.len() < RESETS_MAX && bytes < RESETS_BYTES_MAX / 2;
+            let Some((last, ..)) = counters.last().filter(|_| !few) else { return Ok(()) };
             place = *last;
             self.write(now, rows, space, |draft| {
                 counters.into_iter().try_for_each(|(_, key, entries)| {
@@ -67,7 +75,12 @@ impl Replica {
         while let Some(first) = self.dead.first() {
             let space = first.space();
             let mut batch = Vec::new();
-            while batch.len() < DROPS_MAX && self.dead.first().is_some_and(|key| key.is_in(&space)) {
+            let mut bytes = 0;
+            while batch.len() < DROPS_MAX
+                && bytes < RESETS_BYTES_MAX
+                && self.dead.first().is_some_and(|key| key.is_in(&space))
+            {
+                bytes += self.dead.first().map_or(0, |key| key.as_bytes().len());
                 batch.extend(self.dead.pop_first());
             }
             self.write(now, rows, &space, |draft| {
@@ -252,14 +265,17 @@ type Counter = (u64, Bytes, Vec<Seen>);
 /// The keys with live counter entries from `place` on, as many as one group resets, each with its place and entries.
 fn live_counters<R: Rows>(rows: &R, space: &Space, place: u64) -> Result<Vec<Counter>, R::Error> {
     let mut counters = Vec::new();
+    let mut bytes = 0;
     rows.range(space, place, &mut |row_key, row| {
         if let Row::Scalar(scalar) = row {
             let live: Vec<Seen> = scalar.entries().iter().filter(|entry| entry.is_live()).map(Seen::from).collect();
             if !live.is_empty() {
+                bytes += row_key.as_bytes().len() + SEEN_BYTES * live.len();
                 counters.push((row_key.place(), row_key.key(), live));
             }
         }
-        if counters.len() < RESETS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let full = counters.len() >= RESETS_MAX || bytes >= RESETS_BYTES_MAX;
+        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(counters)
 }

@@ -3,7 +3,7 @@
 //! | thread | runs | is told through |
 //! |---|---|---|
 //! | main | the ledger ([`crate::ledger`]) | `Notice`s, 4,096; full: the sender waits |
-//! | log | [`crate::store::log_thread`] | batches of commits, 64; full: no client is served; requests, 16 |
+//! | log | [`crate::store::log_thread`] | batches of commits, 64; full: no client is served; requests, handed over |
 //! | keeper | [`crate::keeper`] | `Task`s, 1,024; full: the word is dropped and said again |
 //! | courier | [`crate::courier`] | `Order`s, 256; full: the ledger keeps it |
 //! | mesh | tokio: the net ([`crate::net`]), membership ([`crate::mesh`]), signals | the net's own channels |

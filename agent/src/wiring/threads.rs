@@ -30,8 +30,9 @@ use crate::systemd::{Pulse, Watchdog};
 /// Batches of commits that may queue for the log; each is what one turn of the ledger made.
 const COMMITS: usize = 64;
 
-/// Requests other than commits that may queue for the log.
-const LOG_REQUESTS: usize = 16;
+/// Requests other than commits are handed to the log, never queued: one that lay in a queue when the log ended would keep
+/// the one who asked waiting for its answer, and the process from ending.
+const LOG_REQUESTS: usize = 0;
 
 /// Notices that may queue for the ledger.
 const NOTICES: usize = 4_096;

@@ -15,6 +15,7 @@
 
 mod beacon;
 mod compare;
+mod leave;
 mod message;
 mod session;
 mod stage;
@@ -27,7 +28,7 @@ use crate::summary::Content;
 use crate::vector::Vector;
 
 pub use beacon::{Beacons, Relation, SpaceSummary, Summary, compare};
-pub use message::{Answer, Message, Open, Sight, Turn, Want};
+pub use message::{Answer, Half, Listed, Message, Open, Sight, Turn, Want};
 pub use session::Session;
 
 /// What a session may cost at most.
@@ -35,7 +36,7 @@ pub use session::Session;
 pub struct Limits {
     /// Bytes of rows that a turn carries before it is closed.
     pub turn_bytes: usize,
-    /// Paths or places that a turn carries before it is closed.
+    /// Paths that a turn carries before it is closed, some 260 bytes each; and as many times sixteen places.
     pub turn_entries: usize,
     /// Bytes of the peer's rows that are kept until adoption.
     pub stage_bytes: usize,
@@ -49,7 +50,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             turn_bytes: 1 << 20,
-            turn_entries: 1_024,
+            turn_entries: 512,
             stage_bytes: 1 << 30,
             duration: Duration::from_mins(30),
             silence: Duration::from_secs(30),

@@ -128,6 +128,21 @@ pub fn elements<C: Content>(content: &C, placer: &Placer, space: &Space, path: P
     Ok(elements)
 }
 
+/// What a leaf with these elements hashes to; zero for none.
+pub fn leaf_hash(placer: &Placer, elements: &[Element]) -> Hash {
+    if elements.is_empty() {
+        return Hash::default();
+    }
+    let mut hasher = placer.hasher();
+    hasher.update(b"leaf");
+    hasher.update(&(elements.len() as u64).to_be_bytes());
+    for element in elements {
+        hasher.update(&element.place.to_be_bytes());
+        hasher.update(&element.digest.0);
+    }
+    Hash(hasher.finalize().into())
+}
+
 fn close((place, hasher): (u64, blake3::Hasher)) -> Element {
     Element { place, digest: Hash(hasher.finalize().into()) }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Space;
 use crate::rows::RowKey;
-use crate::summary::{Element, Hash, Path};
+use crate::summary::{Hash, Path};
 use crate::vector::Vector;
 
 /// A message of a session. The initiator opens, the responder answers, then they take turns, the initiator first.
@@ -37,15 +37,29 @@ pub struct Answer {
     pub vector: Vector,
     /// The root of the pin's tree.
     pub root: Hash,
+    /// What the pin holds at the root, if the roots differ.
+    pub sight: Option<Sight>,
 }
+
+/// Half a hash: enough to tell what differs inside a session, which whole roots begin and the next session's end.
+pub type Half = [u8; 16];
 
 /// What one side holds at a path.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Sight {
-    /// An inner node: the leading half of each child's hash, zero where there is none.
-    Inner(Vec<[u8; 16]>),
+    /// Much: the hash of what lies in each child, zero where nothing does.
+    Inner(Vec<Half>),
     /// Everything there, which may be nothing.
-    Elements(Vec<Element>),
+    Elements(Vec<Listed>),
+}
+
+/// An element in the list of a path.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its place, counted from the first of the path.
+    pub offset: u64,
+    /// Its digest.
+    pub digest: Half,
 }
 
 /// One turn. An empty one without `more` says: nothing left on this side.
@@ -55,7 +69,7 @@ pub struct Turn {
     pub sights: Vec<(Path, Sight)>,
     /// Rows of the sender, in their canonical bytes.
     pub rows: Vec<(RowKey, Bytes)>,
-    /// Places that both hold: the sender's rows there are all in `rows` of its turns so far; it holds no others.
+    /// Places that both hold or the receiver wanted: what the sender has to say of them is in `rows` of this turn.
     pub told: Vec<u64>,
     /// Places whose rows the sender wants.
     pub wanted: Vec<Want>,

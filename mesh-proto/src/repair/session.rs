@@ -1,31 +1,37 @@
-//! One session, either side of it.
+//! One session, either side of it: how it begins, whose turn it is, and how it ends.
+
+mod turns;
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 
-use bytes::Bytes;
-
-use super::compare::{self, Found};
+use super::compare::{Side, is_sound};
+use super::leave::Leave;
 use super::stage::Stage;
-use super::{Answer, Cost, Failure, Limits, Message, Open, Outcome, Output, Pin, Sight, Turn, Want};
+use super::{Answer, Cost, Failure, Limits, Listed, Message, Open, Outcome, Output, Pin, Want};
 use crate::id::Space;
-use crate::rows::{Placer, RowKey};
-use crate::summary::{Element, Hash, LEAF_MAX, Path, root};
+use crate::rows::Placer;
+use crate::summary::{Hash, Path, root};
 use crate::time::{Deadline, Instant};
 use crate::vector::Vector;
-use crate::wire::decode_row;
 
-/// Places waiting to be sent beyond which no further comparing is done in a turn.
-const QUEUE_MAX: usize = 1 << 16;
+/// The most turns of both sides together: many times what the limits let an honest session need.
+const TURNS_MAX: u64 = 1 << 16;
 
 /// A place whose rows are to be sent.
-type Sending = Want;
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    place: u64,
+    /// Whether the peer holds rows there too.
+    both: bool,
+    /// Whether the peer is to know when it has all of them.
+    told: bool,
+}
 
 /// What this side still has to do.
 #[derive(Debug, Default)]
 struct Work {
     show: Vec<Path>,
-    against: Vec<(Path, Vec<Element>)>,
+    against: Vec<(Path, Vec<Listed>)>,
     send: VecDeque<Sending>,
     want: VecDeque<Want>,
 }
@@ -46,17 +52,24 @@ enum Phase {
     Over,
 }
 
+/// The vectors of the two pins.
+#[derive(Debug, Default)]
+struct Vectors {
+    mine: Vector,
+    theirs: Vector,
+}
+
 /// A session on pinned snapshots. Pass the same pin to every call.
 #[derive(Debug)]
 pub struct Session {
     limits: Limits,
     placer: Placer,
     space: Space,
-    mine: Vector,
     my_root: Hash,
-    theirs: Vector,
+    vectors: Vectors,
     phase: Phase,
     work: Work,
+    leave: Leave,
     stage: Stage,
     cost: Cost,
     times: Times,
@@ -79,7 +92,7 @@ impl Session {
         pin: &P,
     ) -> Result<Self, P::Error> {
         let mut session = Self::new(now, limits, placer, space, pin)?;
-        let open = Open { space: session.space.clone(), vector: session.mine.clone(), root: session.my_root };
+        let open = Open { space: session.space.clone(), vector: session.vectors.mine.clone(), root: session.my_root };
         session.outputs.push_back(Output::Send(Message::Open(open)));
         Ok(session)
     }
@@ -93,11 +106,13 @@ impl Session {
         pin: &P,
     ) -> Result<Self, P::Error> {
         let mut session = Self::new(now, limits, placer, open.space, pin)?;
-        session.theirs = open.vector;
-        let answer = Answer { vector: session.mine.clone(), root: session.my_root };
-        session.outputs.push_back(Output::Send(Message::Answer(answer)));
+        session.vectors.theirs = open.vector;
         session.phase = Phase::Turning { quiet: false };
-        if open.root == session.my_root {
+        let equal = open.root == session.my_root;
+        let sight = if equal { None } else { Some(session.show(pin, Path::ROOT)?) };
+        let answer = Answer { vector: session.vectors.mine.clone(), root: session.my_root, sight };
+        session.outputs.push_back(Output::Send(Message::Answer(answer)));
+        if equal {
             session.finish();
         }
         Ok(session)
@@ -107,12 +122,12 @@ impl Session {
         Ok(Self {
             limits,
             placer,
-            mine: pin.vector(&space)?,
+            vectors: Vectors { mine: pin.vector(&space)?, theirs: Vector::new() },
             my_root: root(pin, &space)?,
             space,
-            theirs: Vector::new(),
             phase: Phase::Opening,
             work: Work::default(),
+            leave: Leave::default(),
             stage: Stage::default(),
             cost: Cost::default(),
             times: Times { began: now, heard: now },
@@ -123,45 +138,28 @@ impl Session {
     /// Takes a message of the peer.
     pub fn handle_input<P: Pin>(&mut self, now: Instant, pin: &P, message: Message) -> Result<(), P::Error> {
         self.times.heard = now;
-        match (self.phase, message) {
-            (Phase::Opening, Message::Answer(Answer { vector, root })) => {
-                self.theirs = vector;
-                self.phase = Phase::Turning { quiet: false };
-                if root == self.my_root {
-                    self.finish();
-                    return Ok(());
-                }
-                self.work.show.push(Path::ROOT);
-                self.take_turn(pin)
-            }
+        let taken = match (self.phase, message) {
+            (Phase::Opening, Message::Answer(answer)) => self.begin(pin, answer)?,
             (Phase::Turning { quiet }, Message::Turn(turn)) => {
                 let silent = turn.is_silent();
                 self.cost.turns += 1;
-                if let Err(failure) = self.take_in(pin, turn)? {
-                    self.fail(failure);
-                    return Ok(());
+                match self.take_in(pin, turn)? {
+                    Ok(()) => self.reply(pin, silent, quiet)?,
+                    broke @ Err(_) => broke,
                 }
-                if silent && quiet && self.work.is_empty() {
-                    self.finish();
-                    return Ok(());
-                }
-                self.take_turn(pin)?;
-                if silent && self.phase == (Phase::Turning { quiet: true }) {
-                    self.finish();
-                }
-                Ok(())
             }
             (Phase::Over, _) => Ok(()),
-            (Phase::Opening | Phase::Turning { .. }, _) => {
-                self.fail(Failure::Broke);
-                Ok(())
-            }
+            (Phase::Opening | Phase::Turning { .. }, _) => Err(Failure::Broke),
+        };
+        if let Err(failure) = taken {
+            self.fail(failure);
         }
+        Ok(())
     }
 
     /// Ends the session if its time is over.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.phase != Phase::Over && self.poll_timeout().is_some_and(|deadline| deadline.at <= now) {
+        if self.poll_timeout().is_some_and(|deadline| deadline.at <= now) {
             self.fail(Failure::TimedOut);
         }
     }
@@ -183,6 +181,41 @@ impl Session {
         &self.space
     }
 
+    /// The answer has come: compares the roots, and what the peer holds there.
+    fn begin<P: Pin>(&mut self, pin: &P, answer: Answer) -> Result<Result<(), Failure>, P::Error> {
+        let Answer { vector, root, sight } = answer;
+        self.vectors.theirs = vector;
+        self.phase = Phase::Turning { quiet: false };
+        if root == self.my_root {
+            self.finish();
+            return Ok(Ok(()));
+        }
+        let Some(sight) = sight.filter(|sight| is_sound(Path::ROOT, sight)) else { return Ok(Err(Failure::Broke)) };
+        self.compare(pin, Path::ROOT, sight)?;
+        self.take_turn(pin)?;
+        Ok(Ok(()))
+    }
+
+    /// Answers a turn with a turn, or ends: when neither side has anything left. A peer that has nothing left to say owes
+    /// nothing either: a stage with a hole in it must not be adopted.
+    fn reply<P: Pin>(&mut self, pin: &P, silent: bool, quiet: bool) -> Result<Result<(), Failure>, P::Error> {
+        if silent && self.leave.unanswered() > 0 {
+            return Ok(Err(Failure::Broke));
+        }
+        if self.cost.turns >= TURNS_MAX {
+            return Ok(Err(Failure::TimedOut));
+        }
+        if silent && quiet && self.work.is_empty() {
+            self.finish();
+            return Ok(Ok(()));
+        }
+        self.take_turn(pin)?;
+        if silent && self.phase == (Phase::Turning { quiet: true }) {
+            self.finish();
+        }
+        Ok(Ok(()))
+    }
+
     fn fail(&mut self, failure: Failure) {
         self.phase = Phase::Over;
         self.outputs.push_back(Output::Failed(failure));
@@ -191,112 +224,14 @@ impl Session {
     fn finish(&mut self) {
         self.phase = Phase::Over;
         let stage = std::mem::take(&mut self.stage);
-        let diverged = if self.mine == self.theirs { stage.named() } else { Vec::new() };
-        let vector = std::mem::take(&mut self.theirs);
+        let Vectors { mine, theirs } = std::mem::take(&mut self.vectors);
+        let diverged = if mine == theirs { stage.named() } else { Vec::new() };
         let outcome =
-            Outcome { space: self.space.clone(), vector, stage: stage.into_rows(), diverged, cost: self.cost };
+            Outcome { space: self.space.clone(), vector: theirs, stage: stage.into_rows(), diverged, cost: self.cost };
         self.outputs.push_back(Output::Done(Box::new(outcome)));
     }
 
-    /// Takes in what the peer said in a turn.
-    fn take_in<P: Pin>(&mut self, pin: &P, turn: Turn) -> Result<Result<(), Failure>, P::Error> {
-        if turn.sights.len() > 2 * self.limits.turn_entries {
-            return Ok(Err(Failure::Broke));
-        }
-        for (key, bytes) in turn.rows {
-            self.cost.rows_received += 1;
-            if let Err(failure) = self.stage.put(&self.space, key, &bytes, self.limits.stage_bytes) {
-                return Ok(Err(failure));
-            }
-        }
-        for place in turn.told {
-            self.stage.absences(pin, &self.space, &self.theirs, place)?;
-        }
-        for Want { place, both } in turn.wanted {
-            self.work.send.push_back(Want { place, both });
-            if !both {
-                // Only this side holds rows there.
-                self.stage.absences(pin, &self.space, &self.theirs, place)?;
-            }
-        }
-        for (path, sight) in turn.sights {
-            let found = match sight {
-                Sight::Inner(children) => compare::with_children(pin, &self.space, path, &children)?,
-                Sight::Elements(elements) => {
-                    let honest = elements.len() as u64 <= LEAF_MAX
-                        && elements.is_sorted_by(|a, b| a.place < b.place)
-                        && elements.iter().all(|element| path.contains(element.place));
-                    if !honest {
-                        return Ok(Err(Failure::Broke));
-                    }
-                    compare::with_elements(pin, &self.placer, &self.space, (path, &elements))?
-                }
-            };
-            self.note(pin, found)?;
-        }
-        Ok(Ok(()))
-    }
-
-    fn note<P: Pin>(&mut self, pin: &P, found: Found) -> Result<(), P::Error> {
-        self.work.show.extend(found.show);
-        self.work.against.extend(found.against);
-        for place in found.mine {
-            self.work.send.push_back(Want { place, both: false });
-            self.stage.absences(pin, &self.space, &self.theirs, place)?;
-        }
-        for place in found.both {
-            self.work.send.push_back(Want { place, both: true });
-            self.work.want.push_back(Want { place, both: true });
-        }
-        self.work.want.extend(found.theirs.into_iter().map(|place| Want { place, both: false }));
-        Ok(())
-    }
-
-    /// Says what there is to say, up to the limits of a turn.
-    fn take_turn<P: Pin>(&mut self, pin: &P) -> Result<(), P::Error> {
-        while self.work.send.len() + self.work.want.len() < QUEUE_MAX {
-            let Some((path, theirs)) = self.work.against.pop() else { break };
-            let found = compare::with_elements(pin, &self.placer, &self.space, (path, &theirs))?;
-            self.note(pin, found)?;
-        }
-        let mut turn = Turn::default();
-        while turn.sights.len() < self.limits.turn_entries {
-            let Some(path) = self.work.show.pop() else { break };
-            turn.sights.push((path, compare::sight(pin, &self.placer, &self.space, path)?));
-        }
-        let mut bytes = 0;
-        while bytes < self.limits.turn_bytes {
-            let Some(sending) = self.work.send.pop_front() else { break };
-            bytes += self.send_place(pin, sending, &mut turn)?;
-        }
-        let wants = self.work.want.len().min(self.limits.turn_entries * 16);
-        turn.wanted.extend(self.work.want.drain(..wants));
-        self.cost.turns += 1;
-        self.cost.rows_sent += turn.rows.len() as u64;
-        turn.more = !self.work.is_empty();
-        self.phase = Phase::Turning { quiet: turn.is_silent() };
-        self.outputs.push_back(Output::Send(Message::Turn(turn)));
-        Ok(())
-    }
-
-    /// Adds the rows at a place to a turn; returns what they weigh. Where only this side holds rows, one whose dots the
-    /// peer's vector all covers was removed there, and is not sent.
-    fn send_place<P: Pin>(&self, pin: &P, sending: Sending, turn: &mut Turn) -> Result<usize, P::Error> {
-        let mut rows: Vec<(RowKey, Bytes)> = Vec::new();
-        pin.rows(&self.space, Path::of_place(sending.place), &mut |key, row| {
-            rows.push((key.clone(), row.clone()));
-            ControlFlow::Continue(())
-        })?;
-        if sending.both {
-            turn.told.push(sending.place);
-        } else {
-            let was_removed = |(key, bytes): &(RowKey, Bytes)| {
-                decode_row(key.kind(), bytes).is_ok_and(|row| row.dots().into_iter().all(|dot| self.theirs.covers(dot)))
-            };
-            rows.retain(|row| !was_removed(row));
-        }
-        let weight = rows.iter().map(|(key, row)| key.as_bytes().len() + row.len() + 16).sum::<usize>() + 16;
-        turn.rows.extend(rows);
-        Ok(weight)
+    fn side<'a, P: Pin>(&'a self, pin: &'a P) -> Side<'a, P> {
+        Side { pin, placer: &self.placer, space: &self.space }
     }
 }

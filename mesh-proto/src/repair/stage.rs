@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{DIVERGED_MAX, Failure, Outcome, Pin};
 use crate::id::Space;
 use crate::replica::Adoption;
-use crate::rows::{Row, RowKey};
+use crate::rows::{Placer, Row, RowKey};
 use crate::summary::{Content, Path};
 use crate::vector::Vector;
 use crate::wire::decode_row;
@@ -21,18 +21,27 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// The peer holds this row.
-    pub(super) fn put(&mut self, space: &Space, key: RowKey, bytes: &Bytes, bytes_max: usize) -> Result<(), Failure> {
-        if !key.is_in(space) {
+    /// The peer holds this row. It comes once, belongs to the namespace, and lies where its key belongs.
+    pub(super) fn put(
+        &mut self,
+        (space, placer): (&Space, &Placer),
+        key: RowKey,
+        bytes: &Bytes,
+    ) -> Result<(), Failure> {
+        if !key.is_in(space) || placer.place(&key.key()) != key.place() {
             return Err(Failure::Broke);
         }
         let row = decode_row(key.kind(), bytes).map_err(|_| Failure::Broke)?;
         self.bytes += key.as_bytes().len() + bytes.len();
-        if self.bytes > bytes_max {
-            return Err(Failure::TooLarge);
+        if row.is_empty() || self.rows.insert(key, Some(row)).is_some() {
+            return Err(Failure::Broke);
         }
-        self.rows.insert(key, Some(row));
         Ok(())
+    }
+
+    /// What it weighs.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The peer has told all that it holds at `place`: of the rows here it lacks those that did not come.
@@ -55,6 +64,7 @@ impl Stage {
                 absent.push(key);
             }
         }
+        self.bytes += absent.iter().map(|key| key.as_bytes().len()).sum::<usize>();
         self.rows.extend(absent.into_iter().map(|key| (key, None)));
         Ok(())
     }

@@ -1,4 +1,6 @@
 //! A path in the trie: the leading hexadecimal digits of a place.
+//!
+//! It travels as the number that its digits make and how many they are, so that a shallow path is a short one.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,14 @@ impl Path {
         (self.first..=self.last()).contains(&place)
     }
 
+    /// The path above it, and which child of that it is; none for the path of everything.
+    pub fn parent(self) -> Option<(Self, u8)> {
+        let depth = self.depth.checked_sub(1)?;
+        let digit = self.first >> (64 - u32::from(self.depth) * 4) & 0xf;
+        let beyond = u64::MAX.checked_shr(u32::from(depth) * 4).unwrap_or(0);
+        Some((Self { first: self.first & !beyond, depth }, u8::try_from(digit).expect("four bits fit a byte")))
+    }
+
     /// Its children, in order; none for a single place.
     pub fn children(self) -> impl Iterator<Item = Self> {
         let count = if self.is_deepest() { 0 } else { CHILDREN };
@@ -60,7 +70,7 @@ impl Path {
     }
 }
 
-/// A claimed path has more digits than a place, or bits beyond its digits.
+/// A claimed path has more digits than a place, or a number that its digits cannot make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("not a path")]
 pub struct BadPath;
@@ -68,14 +78,17 @@ pub struct BadPath;
 impl TryFrom<(u64, u8)> for Path {
     type Error = BadPath;
 
-    fn try_from((first, depth): (u64, u8)) -> Result<Self, BadPath> {
-        let beyond = u64::MAX.checked_shr(u32::from(depth) * 4).unwrap_or(0);
-        if depth > DEPTH_MAX || first & beyond != 0 { Err(BadPath) } else { Ok(Self { first, depth }) }
+    fn try_from((digits, depth): (u64, u8)) -> Result<Self, BadPath> {
+        let unused = DEPTH_MAX.checked_sub(depth).ok_or(BadPath)?;
+        let first = digits.checked_shl(u32::from(unused) * 4).unwrap_or(0);
+        let path = Self { first, depth };
+        if <(u64, u8)>::from(path) == (digits, depth) { Ok(path) } else { Err(BadPath) }
     }
 }
 
 impl From<Path> for (u64, u8) {
     fn from(path: Path) -> Self {
-        (path.first, path.depth)
+        let unused = DEPTH_MAX - path.depth;
+        (path.first.checked_shr(u32::from(unused) * 4).unwrap_or(0), path.depth)
     }
 }

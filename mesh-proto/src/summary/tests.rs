@@ -36,7 +36,21 @@ fn paths_divide_the_places_without_gap_or_overlap() {
     }
     assert_eq!(next, 0);
     assert_eq!(Path::try_from((5, 16)), Ok(Path::of_place(5)));
-    assert!(Path::try_from((5, 15)).is_err() && Path::try_from((0, 17)).is_err());
+    assert_eq!(Path::try_from((0, 0)), Ok(Path::ROOT));
+    assert!(Path::try_from((16, 1)).is_err() && Path::try_from((1, 0)).is_err() && Path::try_from((0, 17)).is_err());
+}
+
+#[test]
+fn a_path_knows_its_parent_and_survives_the_wire() {
+    let mut path = Path::ROOT;
+    assert_eq!(path.parent(), None);
+    for digit in (0..16).rev() {
+        let child = path.children().nth(digit).unwrap();
+        assert_eq!(child.parent(), Some((path, u8::try_from(digit).unwrap())));
+        assert_eq!(Path::try_from(<(u64, u8)>::from(child)), Ok(child));
+        path = child;
+    }
+    assert_eq!((path, path.children().count()), (Path::of_place(0xfedc_ba98_7654_3210), 0));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Hash, LEAF_MAX, Node, Path, Tree, elements};
+use super::{Hash, LEAF_MAX, Node, Path, Tree, elements, leaf_hash};
 use crate::id::Space;
 use crate::rows::Placer;
 
@@ -66,14 +66,7 @@ impl<T: Tree> Update<'_, T> {
 
     fn leaf(&mut self, path: Path) -> Result<Option<Node>, T::Error> {
         let elements = elements(self.tree, self.placer, self.space, path)?;
-        let mut hasher = self.placer.hasher();
-        hasher.update(b"leaf");
-        hasher.update(&(elements.len() as u64).to_be_bytes());
-        for element in &elements {
-            hasher.update(&element.place.to_be_bytes());
-            hasher.update(&element.digest.0);
-        }
-        let node = Node { count: elements.len() as u64, hash: Hash(hasher.finalize().into()) };
+        let node = Node { count: elements.len() as u64, hash: leaf_hash(self.placer, &elements) };
         self.set(path, (node.count > 0).then_some(node))
     }
 

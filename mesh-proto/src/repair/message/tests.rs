@@ -14,14 +14,14 @@ fn messages() -> [Message; 4] {
     let child = Path::ROOT.children().nth(1).expect("a root has children");
     let sights = vec![
         (Path::ROOT, Sight::Inner(vec![[0xcc; 16], [0; 16]])),
-        (child, Sight::Elements(vec![Element { place: child.last(), digest: Hash([0xdd; 32]) }])),
+        (child, Sight::Elements(vec![Listed { offset: 300, digest: [0xdd; 16] }])),
     ];
     let key = RowKey::new(&space, 0x0102, b"k", Kind::Scalar);
     let wanted = vec![Want { place: 3, both: true }, Want { place: 300, both: false }];
     let turn = Turn { sights, rows: vec![(key, Bytes::from_static(b"row"))], told: vec![2], wanted, more: true };
     [
         Message::Open(Open { space, vector: vector.clone(), root }),
-        Message::Answer(Answer { vector, root }),
+        Message::Answer(Answer { vector, root, sight: Some(Sight::Elements(Vec::new())) }),
         Message::Turn(turn),
         Message::Turn(Turn::default()),
     ]
@@ -36,10 +36,10 @@ const FROZEN: [&str; 4] = [
     "0100013001aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac02bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
      bbbbbbbbbbbbbb",
     "010101aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac02bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
-     bbbbbbbbbb",
-    "01020200000002cccccccccccccccccccccccccccccccc00000000000000000000000000000000808080808080808010\
-     010101ffffffffffffffff1fdddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd01180130\
-     00000000000001026b0000010000000000000000000003726f770102020301ac020001",
+     bbbbbbbbbb010100",
+    "01020200000002cccccccccccccccccccccccccccccccc0000000000000000000000000000000001010101ac02dddd\
+     dddddddddddddddddddddddddddd0118013000000000000001026b0000010000000000000000000003726f77010202\
+     0301ac020001",
     "01020000000000",
 ];
 

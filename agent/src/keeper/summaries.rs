@@ -35,15 +35,17 @@ pub(super) struct Summaries {
 
 impl Summaries {
     pub(super) fn new(now: Instant, net: Net, ledger: Door<Notice>) -> Self {
+        let me = net.me().id;
+        let (seed, _) = me.0.split_first_chunk::<8>().expect("16 bytes begin with 8");
         Self {
-            me: net.me().id,
+            me,
+            beacons: Beacons::new(now, u64::from_be_bytes(*seed)),
             net,
             ledger,
             linked: BTreeSet::new(),
             last: None,
             mine: BTreeMap::new(),
             theirs: BTreeMap::new(),
-            beacons: Beacons::new(now),
         }
     }
 

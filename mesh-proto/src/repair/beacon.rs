@@ -1,10 +1,13 @@
 //! Summaries pushed to peers: what they say, when they are pushed, and what follows from one that comes.
 //!
 //! A summary holds, per namespace, the root of the tree and the vector, both of one commit. It is pushed soon after a change
-//! or a new link, and then ever more rarely, down to once a minute, while everybody is equal.
+//! or a new link, and then ever more rarely, down to once a minute, while everybody is equal. Each gap is shortened by a
+//! random part, so that agents that heard of the same change do not go on pushing in step.
 
 use std::time::Duration;
 
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Space;
@@ -54,17 +57,21 @@ const PERIOD_MIN: Duration = Duration::from_secs(1);
 /// The longest.
 const PERIOD_MAX: Duration = Duration::from_mins(1);
 
+/// A gap is shortened by at most its eighth.
+const JITTER_PART: u32 = 8;
+
 /// When to push.
 #[derive(Debug)]
 pub struct Beacons {
     at: Instant,
     period: Duration,
+    rng: Pcg32,
 }
 
 impl Beacons {
-    /// Pushes soon after the start.
-    pub fn new(now: Instant) -> Self {
-        Self { at: now + PERIOD_MIN, period: PERIOD_MIN }
+    /// Pushes soon after the start; `seed` should be another for each agent.
+    pub fn new(now: Instant, seed: u64) -> Self {
+        Self { at: now + PERIOD_MIN, period: PERIOD_MIN, rng: Pcg32::seed_from_u64(seed) }
     }
 
     /// Something changed, or somebody came: push soon again.
@@ -78,7 +85,9 @@ impl Beacons {
         if self.at > now {
             return false;
         }
-        self.at = now + self.period;
+        let slack_us = u64::try_from((self.period / JITTER_PART).as_micros()).expect("a minute is few microseconds");
+        let early = Duration::from_micros(self.rng.random_range(0..=slack_us));
+        self.at = now + self.period.saturating_sub(early);
         self.period = (self.period * 2).min(PERIOD_MAX);
         true
     }
@@ -93,19 +102,41 @@ impl Beacons {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pushes_become_rare_until_something_changes() {
+    fn gaps(seed: u64) -> Vec<Duration> {
         let mut now = Instant::ZERO;
-        let mut beacons = Beacons::new(now);
+        let mut beacons = Beacons::new(now, seed);
         let mut gaps = Vec::new();
         for _ in 0..10 {
             let at = beacons.poll_timeout().at;
-            gaps.push(at.saturating_since(now).as_secs());
+            gaps.push(at.saturating_since(now));
             now = at;
             assert!(beacons.is_due(now) && !beacons.is_due(now));
         }
-        assert_eq!(gaps, [1, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
         beacons.hurry(now);
-        assert_eq!(beacons.poll_timeout().at, now + PERIOD_MIN);
+        assert!(beacons.poll_timeout().at <= now + PERIOD_MIN);
+        gaps
+    }
+
+    #[test]
+    fn pushes_become_rare_until_something_changes() {
+        for (gap, period) in gaps(1).into_iter().zip([1, 1, 2, 4, 8, 16, 32, 60, 60, 60].map(Duration::from_secs)) {
+            assert!(gap <= period && gap >= period * 7 / 8, "{gap:?} for {period:?}");
+        }
+    }
+
+    #[test]
+    fn agents_do_not_push_in_step() {
+        assert_ne!(gaps(1), gaps(2));
+        assert_eq!(gaps(1), gaps(1));
+    }
+
+    #[test]
+    fn roots_and_vectors_say_how_two_agents_stand() {
+        let vector: Vector = [crate::id::Dot { replica: crate::id::ReplicaId([1; 16]), seq: 1 }].into_iter().collect();
+        let (root, nothing) = (Hash([1; 32]), Vector::new());
+        assert_eq!(compare((root, &vector), (root, &vector)), Relation::Equal);
+        assert_eq!(compare((root, &vector), (root, &nothing)), Relation::SameContent);
+        assert_eq!(compare((root, &vector), (Hash::default(), &nothing)), Relation::Apart);
+        assert_eq!(compare((root, &vector), (Hash::default(), &vector)), Relation::Diverged);
     }
 }

@@ -23,6 +23,7 @@ mod link;
 pub mod messages;
 mod meter;
 mod refusal;
+mod reset;
 mod session;
 mod settle;
 mod socket;

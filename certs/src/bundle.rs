@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use ring::hmac;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -77,11 +78,15 @@ impl fmt::Debug for Bundle {
     }
 }
 
+/// What the reset key is made over.
+const RESET_KEY_OF: &[u8] = b"everett stateless reset key 1";
+
 /// A bundle read from disk and found consistent.
 pub(crate) struct Loaded {
     pub(crate) identity: Identity,
     pub(crate) place_key: PlaceKey,
     pub(crate) certified: CertifiedKey,
+    pub(crate) reset_key: hmac::Key,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
     pub(crate) trust: Trust,
@@ -100,9 +105,9 @@ impl Loaded {
         let (not_before, not_after) = x509::parse(leaf)
             .and_then(|certificate| x509::validity(&certificate))
             .ok_or_else(|| Error::Malformed { path: path.clone(), what: Item::Certificate })?;
-        let certified = read_certified(dir, chain)?;
+        let (certified, reset_key) = read_certified(dir, chain)?;
         let trust = Trust::read(dir, identity.cluster)?;
-        let loaded = Self { identity, place_key, certified, not_before, not_after, trust };
+        let loaded = Self { identity, place_key, certified, reset_key, not_before, not_after, trust };
         loaded.check_chain(path)?;
         Ok(loaded)
     }
@@ -120,20 +125,27 @@ impl Loaded {
     }
 }
 
-fn read_certified(dir: &Path, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, Error> {
+/// The certificate with its key, and the reset key that follows from the key.
+fn read_certified(dir: &Path, chain: Vec<CertificateDer<'static>>) -> Result<(CertifiedKey, hmac::Key), Error> {
     let path = dir.join(files::NODE_KEY);
     let text = files::read(&path, Secrecy::Secret)?;
     let key: PrivateKeyDer<'static> = files::first_section(&path, &text, Item::PrivateKey)?;
+    let reset_key = reset_key(key.secret_der());
     let signer = provider()
         .key_provider
         .load_private_key(key)
         .map_err(|source| Error::Unusable { path: path.clone(), source })?;
     let certified = CertifiedKey::new(chain, signer);
     match certified.keys_match() {
-        Ok(()) => Ok(certified),
+        Ok(()) => Ok((certified, reset_key)),
         Err(rustls::Error::InconsistentKeys(_)) => {
             Err(Error::KeyMismatch { key: path, certificate: dir.join(files::NODE_CERTIFICATE) })
         }
         Err(source) => Err(Error::Unusable { path: dir.join(files::NODE_CERTIFICATE), source }),
     }
+}
+
+fn reset_key(secret: &[u8]) -> hmac::Key {
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), RESET_KEY_OF);
+    hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
 }

@@ -11,7 +11,7 @@
 //! What this cannot promise: under TLS 1.3 the dialing side believes itself connected before the listening side has
 //! judged its certificate. Only an answer at the application's level proves that one was let in.
 //!
-//! Identity and place key are fixed for the life of a process; key, authorities and revocations follow the files at
+//! Identity, place key and reset key are fixed for the life of a process; key, authorities and revocations follow the files at
 //! [`Mtls::reload`]. A reload that fails changes nothing.
 
 use std::fmt;
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ring::hmac;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
@@ -49,6 +50,7 @@ pub struct Mtls {
     dir: PathBuf,
     identity: Identity,
     place_key: PlaceKey,
+    reset_key: hmac::Key,
     key: Arc<HotKey>,
     trust: Arc<HotTrust>,
     server: Arc<ServerConfig>,
@@ -59,7 +61,7 @@ impl Mtls {
     /// Reads the bundle in `dir`. An expired certificate is loaded (and warned about): peers will refuse it, local
     /// clients need not notice.
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let Loaded { identity, place_key, certified, not_after, trust, .. } = Loaded::read(dir)?;
+        let Loaded { identity, place_key, certified, reset_key, not_after, trust, .. } = Loaded::read(dir)?;
         if not_after <= SystemTime::now() {
             tracing::warn!(node = %identity, "our certificate has expired; every peer will refuse it until it is renewed");
         }
@@ -71,6 +73,7 @@ impl Mtls {
             dir: dir.to_owned(),
             identity,
             place_key,
+            reset_key,
             key,
             trust,
         })
@@ -106,6 +109,12 @@ impl Mtls {
     /// The cluster's place key.
     pub fn place_key(&self) -> PlaceKey {
         self.place_key.clone()
+    }
+
+    /// Signs what tells a peer that a process of this node knows nothing of its connection (RFC 9000, section 10.3). It
+    /// follows from `node.key`, so that the next process can say so of the connections of the one before.
+    pub fn reset_key(&self) -> hmac::Key {
+        self.reset_key.clone()
     }
 
     /// For links that others open.

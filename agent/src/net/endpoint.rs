@@ -9,7 +9,7 @@ use std::sync::Arc;
 use quinn::{ClientConfig, Endpoint, IdleTimeout, TransportConfig, VarInt};
 
 use super::limits::Limits;
-use super::{Setup, StartError, socket, tls};
+use super::{Setup, StartError, reset, socket, tls};
 
 /// Streams of one direction that a peer may have open: ops, membership, and one of each while they are replaced.
 const UNI_STREAMS_MAX: u32 = 4;
@@ -34,8 +34,8 @@ pub(super) fn open(setup: &Setup) -> Result<(Endpoint, ClientConfig), StartError
         .incoming_buffer_size_total(INCOMING_BYTES * INCOMING_MAX as u64);
     let mut client = tls::client(&setup.mtls)?;
     client.transport_config(Arc::new(transport(&setup.limits, true)?));
-    let endpoint =
-        socket::open(setup.listen, server).map_err(|source| StartError::Bind { listen: setup.listen, source })?;
+    let endpoint = socket::open(setup.listen, reset::config(&setup.mtls), server)
+        .map_err(|source| StartError::Bind { listen: setup.listen, source })?;
     Ok((endpoint, client))
 }
 

@@ -13,9 +13,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 const SOCKET_BUFFER_BYTES: usize = 2 << 20;
 
 /// An endpoint on `listen`, accepting with `server`. Must be called on the runtime that will drive it.
-pub(super) fn open(listen: SocketAddr, server: ServerConfig) -> io::Result<Endpoint> {
+pub(super) fn open(listen: SocketAddr, config: EndpointConfig, server: ServerConfig) -> io::Result<Endpoint> {
     let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
-    Endpoint::new(EndpointConfig::default(), Some(server), bind(listen)?, runtime)
+    Endpoint::new(config, Some(server), bind(listen)?, runtime)
 }
 
 fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {

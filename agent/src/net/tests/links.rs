@@ -1,6 +1,7 @@
 //! One link per pair, whatever happens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use everett_mesh_proto::id::ReplicaId;
 
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 use super::world::{Agent, FIRST, Start, authority, bundle, local, mtls, pair, patient, quick, setup, until};
 use crate::net::messages::{Command, DataEvent, DownReason, MemberEvent};
 use crate::net::refusal::{Close, Refusal};
-use crate::net::{Inbox, Setup, StartError, Target, spawn, start};
+use crate::net::{Inbox, Limits, Setup, StartError, Target, spawn, start};
 
 #[tokio::test]
 async fn two_agents_link_and_know_each_other_by_their_certificates() {
@@ -142,6 +143,34 @@ async fn a_later_start_takes_over_before_the_old_link_is_known_to_be_dead() {
     assert_eq!(a.down().await, (new.id(), DownReason::ByUs(Close::Refused(Refusal::Fenced))));
     assert_eq!(a.up().await.0, new.id());
     assert!(old.clash().await, "the old process learns that it is fenced");
+}
+
+#[tokio::test]
+async fn a_process_that_died_is_found_gone_by_the_one_after_it() {
+    let authority = authority();
+    let shared = mtls(bundle(&authority, "b").path());
+    let patient_limits = Limits { idle_timeout: Duration::from_mins(5), ..quick() };
+    let mut a = Agent::with(&mtls(bundle(&authority, "a").path()), FIRST, patient_limits);
+    let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (_local_of_old, following) = watch::channel(Arc::new(local(FIRST)));
+    let first = setup(&shared, quick(), following);
+    let old = dying.spawn(async move { start(&first).unwrap() }).await.unwrap();
+    let address = old.0.local_address();
+    a.command(Command::Connect { target: Target::Seed(address.to_string()), addresses: Vec::new() }).await;
+    let id = a.up().await.0;
+    // No task of it runs again, so nothing of it says goodbye.
+    dying.shutdown_background();
+    drop(old);
+    let (_local, following) = watch::channel(Arc::new(local(Start { boot_epoch: 6, nonce: 101 })));
+    let next = Setup { listen: address, ..setup(&shared, quick(), following) };
+    let mut running = None;
+    until(|| {
+        running = start(&next).ok();
+        running.is_some()
+    })
+    .await;
+    assert_eq!(a.down().await, (id, DownReason::Reset));
+    assert_eq!(a.up().await.0, id);
 }
 
 #[tokio::test]

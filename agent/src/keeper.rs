@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use everett_mesh_proto::id::{NodeId, Space};
+use everett_mesh_proto::membership::Record;
 use everett_mesh_proto::push::Vectors;
 use everett_mesh_proto::replica::PinId;
 
@@ -56,6 +57,8 @@ pub enum Task {
     Summary(NodeId, bytes::Bytes),
     /// Something happened in a repair session.
     Sessions,
+    /// Keep on disk whom the next start should know.
+    Remember(Vec<Record>),
     /// Make a boot epoch above this one durable.
     RaiseEpoch {
         /// The epoch that the mesh knows of this node.
@@ -185,6 +188,10 @@ impl Keeper {
                 let epoch = self.tools.file.raise_boot_epoch(known)?;
                 // Membership asks again if it did not hear.
                 let _ = self.tools.mesh.try_send(mesh::Order::BootEpoch(epoch));
+            }
+            Task::Remember(known) => {
+                self.tools.file.remember_peers(&mesh::encode_known(&known))?;
+                tracing::debug!(members = known.len(), "kept whom the next start should know");
             }
             Task::Up(peer) => self.summaries.up(self.clock.now().mono, peer),
             Task::Down(peer) => self.summaries.down(peer),

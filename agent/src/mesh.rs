@@ -7,6 +7,7 @@
 //! Invariant: news is bounded and never waited for; the roster is told again until it was taken.
 
 mod address;
+mod known;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,6 +26,9 @@ use crate::clock::Clock;
 use crate::net::{Command, Inbox, Lane, LinkMeter, MemberEvent, Net, Target};
 
 pub use address::advertised;
+pub use known::{decode_known, encode_known};
+
+use known::Known;
 
 /// How often round trips are read off the links, and the roster is told if it is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -88,6 +92,9 @@ pub const ORDERS: usize = 16;
 /// Takes news or refuses it at once; what is refused is told again if it matters.
 pub type Tell = Box<dyn FnMut(News) -> bool + Send>;
 
+/// Takes the members to keep on disk, or refuses at once; what is refused is said again.
+pub type Remember = Box<dyn FnMut(Vec<Record>) -> bool + Send>;
+
 /// What the task needs to start.
 pub struct Setup {
     /// Membership's knobs.
@@ -96,6 +103,8 @@ pub struct Setup {
     pub record: Record,
     /// `host:port` of the configuration.
     pub seeds: Vec<String>,
+    /// Members that an earlier life knew.
+    pub known: Vec<Record>,
     /// All the randomness that the machine will have.
     pub seed: u64,
     /// The process's clocks.
@@ -104,6 +113,8 @@ pub struct Setup {
     pub orders: mpsc::Receiver<Order>,
     /// Where news goes.
     pub tell: Tell,
+    /// Keeps on disk whom the next start should know.
+    pub remember: Remember,
 }
 
 impl std::fmt::Debug for Setup {
@@ -119,18 +130,21 @@ struct Mesh {
     clock: Clock,
     meters: BTreeMap<NodeId, LinkMeter>,
     tell: Tell,
+    remember: Remember,
     roster_due: bool,
+    known: Known,
 }
 
 /// Drives membership until the net ends.
 pub async fn run(setup: Setup, net: Net, mut inbox: Inbox<MemberEvent>) {
-    let Setup { config, record, seeds, seed, clock, mut orders, tell } = setup;
+    let Setup { config, record, seeds, known, seed, clock, mut orders, tell, remember } = setup;
     let machine = Membership::new(clock.now(), config, record, seed);
-    let mut mesh = Mesh { machine, net, clock, meters: BTreeMap::new(), tell, roster_due: true };
+    let meters = BTreeMap::new();
+    let mut mesh = Mesh { machine, net, clock, meters, tell, remember, roster_due: true, known: Known::default() };
     for seed in seeds {
         mesh.command(Command::Connect { target: Target::Seed(seed), addresses: Vec::new() }).await;
     }
-    mesh.input(Input::Cmd(Cmd::Join { known: Vec::new() })).await;
+    mesh.input(Input::Cmd(Cmd::Join { known })).await;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -217,6 +231,7 @@ impl Mesh {
         }
         self.roster_due = true;
         self.drain().await;
+        self.known.tell(|| self.machine.known(), &mut self.remember);
     }
 
     async fn drain(&mut self) {
@@ -241,7 +256,10 @@ impl Mesh {
     }
 
     async fn tell_of(&mut self, event: Event) {
-        self.roster_due |= !matches!(event, Event::Probed { .. });
+        if !matches!(event, Event::Probed { .. }) {
+            self.roster_due = true;
+            self.known.changed();
+        }
         match event {
             Event::Up { life } | Event::Returned { life } => {
                 tracing::info!(member = self.name(life.id), "member is here");
@@ -264,7 +282,10 @@ impl Mesh {
             }
             Event::EpochBehind { known } => drop((self.tell)(News::EpochBehind { known })),
             Event::LeaveDone => drop((self.tell)(News::LeaveDone)),
-            Event::Joined { members } => tracing::info!(members, "joined the mesh"),
+            Event::Joined { members } => {
+                tracing::info!(members, "joined the mesh");
+                self.known.joined();
+            }
             Event::SiteUnreachable { site } => tracing::warn!(site, "a whole site is unreachable"),
             Event::Degraded { node, degraded } => {
                 tracing::info!(member = self.name(node), degraded, "member's answers");

@@ -94,6 +94,59 @@ fn an_agent_killed_under_load_comes_back_and_all_hold_the_same() {
 }
 
 #[test]
+fn a_killed_agent_without_seeds_is_linked_again_before_its_old_links_time_out() {
+    let mut cluster = Cluster::of(3);
+    wait_until_remembered(&mut cluster, 2);
+    let stop = AtomicBool::new(false);
+    let sockets = [cluster.client(1), cluster.client(2)];
+    thread::scope(|scope| {
+        for (index, mut client) in sockets.into_iter().enumerate() {
+            let (key, stop) = (format!("counter:{index}"), &stop);
+            scope.spawn(move || increment(&mut client, &key, stop));
+        }
+        let mut watcher = cluster.client(1);
+        let reaches = |client: &mut Connection, least: i64| client.get("counter:0").is_ok_and(|n: i64| n > least);
+        wait::until("the load is under way", PATIENCE, || reaches(&mut watcher, 100));
+        cluster.agent(0).kill();
+        let at_death: i64 = watcher.get("counter:0").unwrap();
+        wait::until("the load goes on", PATIENCE, || reaches(&mut watcher, at_death + 100));
+        cluster.agent(0).start_and_serve();
+        let mut client = cluster.client(0);
+        wait::until("it has what it missed", PATIENCE, || reaches(&mut client, at_death + 100));
+        stop.store(true, Ordering::Relaxed);
+    });
+    cluster.wait_until_whole();
+    cluster.wait_until_converged();
+    for index in [1, 2] {
+        let log = cluster.agent(index).log();
+        let gone: Vec<_> = log.lines().filter(|line| line.contains("link is gone")).collect();
+        assert!(!gone.is_empty() && gone.iter().all(|line| !line.contains("TimedOut")), "{gone:?}");
+    }
+}
+
+#[test]
+fn agents_that_knew_each_other_need_no_seed_to_meet_again() {
+    let mut cluster = Cluster::of(2);
+    wait_until_remembered(&mut cluster, 1);
+    let seeds = format!("seeds = [\"127.0.0.1:{}\"]", cluster.agent(0).port());
+    cluster.agent(1).reconfigure(&seeds, "seeds = []");
+    cluster.agent(0).kill();
+    cluster.agent(1).kill();
+    for index in [0, 1] {
+        cluster.agent(index).start_and_serve();
+    }
+    cluster.wait_until_whole();
+}
+
+/// Waits until every agent has put `members` others on disk for its next start.
+fn wait_until_remembered(cluster: &mut Cluster, members: usize) {
+    let word = format!("kept whom the next start should know members={members}");
+    for index in 0..=members {
+        wait::until("the members are on disk", PATIENCE, || cluster.agent(index).log().contains(&word));
+    }
+}
+
+#[test]
 fn counters_are_exact_although_one_agent_restarts_in_between() {
     let mut cluster = Cluster::of(3);
     for restart in [false, true] {

@@ -104,6 +104,19 @@ impl RowsFile {
         Ok(epoch)
     }
 
+    /// Whom an earlier start knew, as [`remember_peers`](Self::remember_peers) was told.
+    pub fn peers(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        Ok(transaction.open_table(FACTS)?.get("peers")?.map(|guard| guard.value().to_vec()))
+    }
+
+    /// Keeps bytes that say whom this start knows.
+    pub fn remember_peers(&self, peers: &[u8]) -> Result<(), StoreError> {
+        let batch = self.begin()?;
+        batch.transaction.open_table(FACTS)?.insert("peers", peers)?;
+        batch.commit()
+    }
+
     /// Notes that this life ended by itself, everything flushed.
     pub fn note_clean_stop(&self) -> Result<(), StoreError> {
         let batch = self.begin()?;

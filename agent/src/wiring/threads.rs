@@ -8,6 +8,7 @@ use everett_certs::Mtls;
 use everett_mesh_proto::membership::{self, Card, Life, Record};
 use everett_mesh_proto::push;
 use everett_mesh_proto::replica::Replica;
+use everett_mesh_proto::time::Now;
 use rand::RngExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -93,23 +94,18 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
     let durable = store.log.durable();
     let life = Life { id: me.id, boot_epoch: store.boot_epoch, nonce: random.random() };
     let (hello, hello_receiver) = watch::channel(Arc::new(hello(life, &replica)));
-    let about = About {
-        node: me.node.to_string(),
-        site: me.site.to_string(),
-        cluster: me.cluster.to_string(),
-        address: config.advertise.unwrap_or(config.listen).to_string(),
-        boot_epoch: store.boot_epoch,
-        started: clock.now(),
-    };
+    let about = about(config, &me, store.boot_epoch, clock.now());
     let membership = Membership {
         life,
         me: me.clone(),
         advertise: config.advertise,
         seeds: config.seeds.iter().map(ToString::to_string).collect(),
+        known: store.file.peers()?.map_or_else(Vec::new, |kept| mesh::decode_known(&kept)),
         seed: random.random(),
         clock,
         orders: mesh.1,
         door: door.clone(),
+        tasks: tasks.0.clone(),
         mtls: Arc::clone(&mtls),
         reread,
     };
@@ -155,6 +151,18 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
     let host = host(config, Data::new(replica, store.memtable), durable, about, random.random());
     let ledger = Ledger::open(doorway, settings(config), ports, host, clock)?;
     Ok((ledger, Running { net: net.net, mesh: net.thread, others, file: store.file, watched }))
+}
+
+/// What commands tell of this agent.
+fn about(config: &Config, me: &NodeIdentity, boot_epoch: u64, started: Now) -> About {
+    About {
+        node: me.node.to_string(),
+        site: me.site.to_string(),
+        cluster: me.cluster.to_string(),
+        address: config.advertise.unwrap_or(config.listen).to_string(),
+        boot_epoch,
+        started,
+    }
 }
 
 /// What HELLO says at the start.
@@ -271,10 +279,12 @@ struct Membership {
     me: NodeIdentity,
     advertise: Option<std::net::SocketAddr>,
     seeds: Vec<String>,
+    known: Vec<Record>,
     seed: u64,
     clock: crate::clock::Clock,
     orders: mpsc::Receiver<mesh::Order>,
     door: Door<Notice>,
+    tasks: Sender<Task>,
     mtls: Arc<Mtls>,
     reread: Reread,
 }
@@ -285,15 +295,17 @@ impl Membership {
         let address = self.advertise.unwrap_or_else(|| mesh::advertised(bound, &self.seeds));
         let card =
             Card { name: self.me.node.to_string(), site: self.me.site.to_string(), addrs: vec![address], caps: 0 };
-        let door = self.door.clone();
+        let (door, tasks) = (self.door.clone(), self.tasks);
         let setup = mesh::Setup {
             config: membership::Config::default(),
             record: Record { life: self.life, incarnation: 0, card },
             seeds: self.seeds,
+            known: self.known,
             seed: self.seed,
             clock: self.clock,
             orders: self.orders,
             tell: Box::new(move |news| door.try_send(Notice::News(news)).is_ok()),
+            remember: Box::new(move |known| tasks.try_send(Task::Remember(known)).is_ok()),
         };
         tokio::select! {
             () = mesh::run(setup, net.clone(), inbox) => {}

@@ -42,9 +42,13 @@ fn facts_and_vectors_survive_a_restart() {
     batch.set_vector(&Space::numbered(0), &vector(9)).unwrap();
     batch.commit().unwrap();
     assert!(matches!(RowsFile::open(&path, 1 << 20, placer()), Err(StoreError::InUse)));
+    assert_eq!(file.peers().unwrap(), None);
+    file.remember_peers(b"two").unwrap();
     drop(file);
     let file = RowsFile::open(&path, 1 << 20, placer()).unwrap();
     assert_eq!(file.facts().unwrap(), Some(facts()));
+    file.write_facts(&facts()).unwrap();
+    assert_eq!(file.peers().unwrap().as_deref(), Some(&b"two"[..]), "the next start's facts leave it alone");
     let snapshot = file.snapshot().unwrap();
     assert_eq!(snapshot.vectors().get(&Space::numbered(0)), Some(&vector(9)));
 }

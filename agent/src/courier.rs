@@ -4,6 +4,7 @@
 //! order in which it was asked; what a peer lacks is decided by the store's [`Courier`].
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use everett_mesh_proto::id::NodeId;
 use everett_mesh_proto::log::Durable;
 use everett_mesh_proto::push::{Piece, Reading, Vectors};
 
@@ -12,15 +13,20 @@ use crate::store::{Courier, Known, LogRequest, StoreError};
 /// Orders that may queue. Full: the ledger keeps the reading for a later turn.
 pub const ORDERS: usize = 256;
 
-/// Read a piece of the log for a peer.
+/// What the courier is to do.
 #[derive(Debug)]
-pub struct Order {
-    /// What the peer lacks.
-    pub reading: Reading,
-    /// What is durable here.
-    pub mine: Vectors,
-    /// Up to where the log may be read.
-    pub durable: Durable,
+pub enum Order {
+    /// Read a piece of the log for a peer.
+    Read {
+        /// What the peer lacks.
+        reading: Reading,
+        /// What is durable here.
+        mine: Vectors,
+        /// Up to where the log may be read.
+        durable: Durable,
+    },
+    /// The peer is gone: let go of its place in the log.
+    Forget(NodeId),
 }
 
 /// Serves orders until nobody can give one any more.
@@ -30,7 +36,14 @@ pub fn run(
     log: &Sender<LogRequest>,
     mut answer: impl FnMut(Piece) -> bool,
 ) -> Result<(), StoreError> {
-    for Order { reading, mine, durable } in orders {
+    for order in orders {
+        let (reading, mine, durable) = match order {
+            Order::Read { reading, mine, durable } => (reading, mine, durable),
+            Order::Forget(peer) => {
+                courier.forget(peer);
+                continue;
+            }
+        };
         let (reply, index) = bounded(1);
         let asked = log.send(LogRequest::Index(reply)).is_ok();
         let Some(index) = index.recv().ok().filter(|_| asked) else { return Ok(()) };

@@ -31,7 +31,7 @@ pub use sessions::Brought;
 use sessions::{Pinned, Sessions};
 use summaries::Summaries;
 
-/// Tasks that may queue. Full: what the ledger wanted to tell is dropped, and told again by the next summary.
+/// Tasks that may queue. Full: the ledger says links, epochs and flushes again in its next turn, the rest with the next summary.
 pub const TASKS: usize = 1_024;
 
 /// How often sessions are looked at for what has taken too long, while there are any.
@@ -186,8 +186,9 @@ impl Keeper {
             }
             Task::RaiseEpoch { known } => {
                 let epoch = self.tools.file.raise_boot_epoch(known)?;
-                // Membership asks again if it did not hear.
-                let _ = self.tools.mesh.try_send(mesh::Order::BootEpoch(epoch));
+                // If either has ended, so does the process.
+                let _ = self.tools.ledger.send(Notice::BootEpoch(epoch));
+                let _ = self.tools.mesh.blocking_send(mesh::Order::BootEpoch(epoch));
             }
             Task::Remember(known) => {
                 self.tools.file.remember_peers(&mesh::encode_known(&known))?;

@@ -18,6 +18,7 @@ mod listener;
 mod loading;
 mod notice;
 mod output;
+mod owed;
 mod serve;
 mod settings;
 mod wait;
@@ -44,6 +45,7 @@ use flush::Flushing;
 use link::Link;
 use links::Links;
 use listener::Listener;
+use owed::Owed;
 
 pub use inbox::{Door, Doorway, Ended};
 pub use listener::{SocketError, SocketSettings};
@@ -113,6 +115,8 @@ struct MeshSide {
     hello_at: Instant,
     /// Readings of the log that the courier has not taken yet.
     readings: VecDeque<Reading>,
+    /// What others have not taken yet and must hear.
+    owed: Owed,
 }
 
 /// When the loop has something to do by itself.
@@ -175,6 +179,7 @@ impl Ledger {
             self.heed_signals();
             self.seal()?;
             self.drive_push();
+            self.pay();
             self.refresh_hello();
             self.consider_serving();
             self.consider_flush();

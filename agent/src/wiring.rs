@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | main | the ledger ([`crate::ledger`]) | `Notice`s, 4,096; full: the sender waits |
 //! | log | [`crate::store::log_thread`] | batches of commits, 64; full: no client is served; requests, handed over |
-//! | keeper | [`crate::keeper`] | `Task`s, 1,024; full: the word is dropped and said again |
+//! | keeper | [`crate::keeper`] | `Task`s, 1,024; full: the word is said again |
 //! | courier | [`crate::courier`] | `Order`s, 256; full: the ledger keeps it |
 //! | mesh | tokio: the net ([`crate::net`]), membership ([`crate::mesh`]), signals | the net's own channels |
 //!
@@ -21,6 +21,7 @@ use everett_mesh_proto::log::{Commit, Durable};
 use everett_mesh_proto::replica::{self, Replica};
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::time::Now;
+use everett_mesh_proto::vector::Vector;
 use rand::rngs::SysRng;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -137,13 +138,11 @@ fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     Ok(Prepared { clock, random, mtls, me, store, replica })
 }
 
-/// A new life's id, later than every life of this node that the store knows of, whatever the clock says.
+/// A new life's id, later than every life of this node that the store knows of, flushed or not, whatever the clock says.
 fn new_life(store: &Store, node: &str, now: Now, random: u64) -> ReplicaId {
-    let vectors = store.settled.vectors.values();
-    let lives = vectors
-        .flat_map(everett_mesh_proto::vector::Vector::dots)
-        .map(|dot| dot.replica)
-        .filter(|life| life.is_life_of(node));
+    let flushed = store.settled.vectors.values().flat_map(Vector::dots).map(|dot| dot.replica);
+    let index = store.log.medium().index();
+    let lives = flushed.chain(index.authors()).filter(|life| life.is_life_of(node));
     let last_ms = lives.map(ReplicaId::start_ms).max().unwrap_or(0);
     ReplicaId::new(now.wall_ms.max(last_ms + 1), node, random)
 }

@@ -47,6 +47,8 @@ pub struct Push {
     applied_last: Vec<(Space, Dot)>,
     ticket: u64,
     ask_at: Option<Instant>,
+    /// Whom each namespace was last asked of.
+    asked: BTreeMap<Space, NodeId>,
     outputs: VecDeque<Output>,
 }
 
@@ -70,6 +72,7 @@ impl Push {
                 if self.peers.get(&peer).is_some_and(Peer::awaits_room) {
                     self.read_on(peer);
                 }
+                self.answer_on(peer);
             }
             Input::Acked { peer, space, vector } => self.with(peer, |peer| peer.acked(&space, &vector)),
             Input::Has { peer, space, vector } => self.with(peer, |peer| peer.has(&space, &vector)),
@@ -82,20 +85,26 @@ impl Push {
         }
     }
 
-    /// Looks for what peers have had for a whole period and this agent still lacks; `mine` is what was applied here.
-    pub fn handle_timeout(&mut self, now: Instant, mine: &Vectors) {
+    /// Looks for what peers have had for a whole period and this agent still lacks; `mine` is what was applied here, by
+    /// the life `own` and others. Of several peers that have it each is asked in turn: one of them may not have it in its log.
+    pub fn handle_timeout(&mut self, now: Instant, mine: &Vectors, own: ReplicaId) {
         if self.ask_at.is_none_or(|at| at > now) {
             return;
         }
         self.ask_at = (!self.peers.is_empty()).then_some(now + ASK_PERIOD);
-        let mut asked: Vec<Space> = Vec::new();
+        let mut ahead: BTreeMap<Space, Vec<NodeId>> = BTreeMap::new();
         for (&id, peer) in &mut self.peers {
-            for space in peer.still_ahead_of(mine) {
-                if !asked.contains(&space) {
-                    asked.push(space.clone());
-                    self.outputs.push_back(Output::Ask { peer: id, space });
-                }
+            for space in peer.still_ahead_of(mine, own) {
+                ahead.entry(space).or_default().push(id);
             }
+        }
+        self.asked.retain(|space, _| ahead.contains_key(space));
+        for (space, peers) in ahead {
+            let last = self.asked.get(&space);
+            let next = peers.iter().find(|peer| last.is_none_or(|last| *peer > last)).or(peers.first());
+            let Some(&peer) = next else { continue };
+            self.asked.insert(space.clone(), peer);
+            self.outputs.push_back(Output::Ask { peer, space });
         }
     }
 
@@ -214,8 +223,13 @@ impl Push {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.is_answer(ticket) {
             self.outputs.extend(below.into_iter().map(|space| Output::BelowLog { peer: id, space }));
+            let (sent, goes_on) = (!groups.is_empty(), peer.answered_upto(upto));
             self.send(id, groups);
-            self.answer_on(id, upto);
+            match (goes_on, sent) {
+                (true, true) => self.outputs.push_back(Output::Await { peer: id }),
+                (true, false) => self.answer_on(id),
+                (false, _) => {}
+            }
             return;
         }
         if !peer.read_upto(ticket, upto) {
@@ -250,12 +264,12 @@ impl Push {
         false
     }
 
-    /// One piece of an answer is on its way; read the next one unless that was all.
-    fn answer_on(&mut self, id: NodeId, upto: Commit) {
-        self.ticket += 1;
-        let ticket = self.ticket;
+    /// The peer has taken a piece of an answer, or got nothing of it: read the next one, if it waits for that.
+    fn answer_on(&mut self, id: NodeId) {
+        let ticket = self.ticket + 1;
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.continue_answer(ticket, upto) {
+        if peer.continue_answer(ticket) {
+            self.ticket = ticket;
             self.outputs.push_back(Output::Read(peer.reading(id, ticket, Whose::All)));
         }
     }

@@ -3,8 +3,7 @@
 //! A session needs a settled snapshot of its own commit on: the ledger is asked for one, and until the flush that makes it
 //! has finished, the session waits. Several sessions may wait for the same flush and share its pin.
 //!
-//! Invariants: one session at a time that this side opened with a peer, and as many as the net lets in that the peer
-//! opened; a session that fails is tried again with growing patience; a pin is closed when its last session ends.
+//! Invariants: one session at a time that this side opened with a peer, a few in all, and a few that peers opened; a session that fails is tried again with growing patience; a pin is closed when its last session ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +21,14 @@ use crate::metrics::Path;
 use crate::net::{Command, Net, SessionEvent, SessionId, SessionSender};
 use crate::store::{Snapshot, StoreError};
 
-/// How long a session may wait for the net, for the flush, for the peer's first word.
+/// How long a session may wait for the net, for the flush, for the peer's first word, which waits for a flush there.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Sessions that this side opened, at most: each may hold a stage.
+const OWN_MAX: usize = 4;
+
+/// Sessions that peers opened, at most.
+const PEERS_MAX: usize = 8;
 
 /// The pause after a failed session with a peer; it doubles with each.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -57,7 +62,15 @@ enum Stage {
     /// It waits for a settled snapshot.
     Settling(Role),
     /// It runs.
-    Running(Box<Session>, Pinned),
+    Running(Talk),
+}
+
+/// A session that runs.
+struct Talk {
+    session: Box<Session>,
+    pinned: Pinned,
+    /// Until the peer has said something, the session's own clock means nothing: the peer may be flushing.
+    heard: bool,
 }
 
 enum Role {
@@ -108,8 +121,9 @@ impl Sessions {
     pub(super) fn open(&mut self, now: Instant, peer: NodeId, space: Space) {
         let busy = self.opening.values().any(|(with, ..)| *with == peer)
             || self.running.values().any(|running| running.own && running.peer == peer);
+        let full = self.opening.len() + self.count(true) >= OWN_MAX;
         let paused = self.partners.get(&peer).and_then(|partner| partner.not_before).is_some_and(|at| at > now);
-        if busy || paused {
+        if busy || full || paused {
             return;
         }
         self.ticket += 1;
@@ -127,6 +141,8 @@ impl Sessions {
                 let (stage, own) = match opened {
                     // It took too long, and was given up.
                     Some(None) => return Ok(()),
+                    // Dropping the sender ends it, and the peer tries again later.
+                    None if self.count(false) >= PEERS_MAX => return Ok(()),
                     Some(Some((_, space, _))) => (Stage::Settling(Role::Initiator(space)), true),
                     None => (Stage::Silent, false),
                 };
@@ -162,8 +178,9 @@ impl Sessions {
                 running.stage = Stage::Settling(Role::Responder(open));
                 self.settle();
             }
-            (Stage::Running(session, pinned), Ok(message)) => {
-                session.handle_input(now, &*pinned.snapshot, message)?;
+            (Stage::Running(talk), Ok(message)) => {
+                talk.heard = true;
+                talk.session.handle_input(now, &*talk.pinned.snapshot, message)?;
                 self.drain(now, id);
             }
             (Stage::Silent | Stage::Settling(_), Ok(_)) | (_, Err(_)) => {
@@ -184,11 +201,12 @@ impl Sessions {
             let Some(running) = self.running.get_mut(id) else { continue };
             let Stage::Settling(role) = std::mem::replace(&mut running.stage, Stage::Silent) else { continue };
             let (limits, placer, pin) = (Limits::default(), self.placer.clone(), &*pinned.snapshot);
-            let session = match role {
-                Role::Initiator(space) => Session::initiate(now, limits, placer, space, pin)?,
-                Role::Responder(open) => Session::respond(now, limits, placer, open, pin)?,
+            let (session, heard) = match role {
+                Role::Initiator(space) => (Session::initiate(now, limits, placer, space, pin)?, false),
+                Role::Responder(open) => (Session::respond(now, limits, placer, open, pin)?, true),
             };
-            running.stage = Stage::Running(Box::new(session), pinned.clone());
+            let talk = Talk { session: Box::new(session), pinned: pinned.clone(), heard };
+            running.stage = Stage::Running(talk);
         }
         // All of them use the pin before the first one may end.
         for id in waiting {
@@ -201,8 +219,8 @@ impl Sessions {
     /// Does what a session wants done.
     fn drain(&mut self, now: Instant, id: SessionId) {
         let Some(running) = self.running.get_mut(&id) else { return };
-        let Stage::Running(session, pinned) = &mut running.stage else { return };
-        while let Some(output) = session.poll_output() {
+        let Stage::Running(talk) = &mut running.stage else { return };
+        while let Some(output) = talk.session.poll_output() {
             let ended = match output {
                 Output::Send(message) => match encode_frame(&message).map(|frame| running.sender.send(frame)) {
                     Ok(Ok(())) => continue,
@@ -221,7 +239,7 @@ impl Sessions {
                     None
                 }
             };
-            let (peer, pinned) = (running.peer, pinned.clone());
+            let (peer, pinned) = (running.peer, talk.pinned.clone());
             let well = ended.is_some();
             if let Some(outcome) = ended {
                 let brought = Brought { from: peer, outcome, pin: pinned.pin, snapshot: pinned.snapshot };
@@ -243,8 +261,10 @@ impl Sessions {
         let ids: Vec<SessionId> = self.running.keys().copied().collect();
         for id in ids {
             let Some(running) = self.running.get_mut(&id) else { continue };
-            if let Stage::Running(session, _) = &mut running.stage {
-                session.handle_timeout(now);
+            if let Stage::Running(talk) = &mut running.stage
+                && talk.heard
+            {
+                talk.session.handle_timeout(now);
                 self.drain(now, id);
             } else if now.saturating_since(running.began) >= PATIENCE
                 && let Some(running) = self.running.remove(&id)
@@ -252,6 +272,11 @@ impl Sessions {
                 self.retire(now, running, false);
             }
         }
+    }
+
+    /// How many are under way that this side opened, or peers did.
+    fn count(&self, own: bool) -> usize {
+        self.running.values().filter(|running| running.own == own).count()
     }
 
     /// Whether anything here may time out.
@@ -266,8 +291,8 @@ impl Sessions {
         } else if own {
             self.failed(now, peer);
         }
-        if let Stage::Running(_, pinned) = stage {
-            self.unpin(pinned.pin);
+        if let Stage::Running(talk) = stage {
+            self.unpin(talk.pinned.pin);
         }
     }
 
@@ -280,7 +305,7 @@ impl Sessions {
 
     /// Closes a pin that no session works on.
     fn unpin(&self, pin: PinId) {
-        let in_use = |running: &Running| matches!(&running.stage, Stage::Running(_, pinned) if pinned.pin == pin);
+        let in_use = |running: &Running| matches!(&running.stage, Stage::Running(talk) if talk.pinned.pin == pin);
         if !self.running.values().any(in_use) {
             // If the ledger has ended, so have its pins.
             let _ = self.ledger.send(Notice::Unpin(pin));

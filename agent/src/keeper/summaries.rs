@@ -81,10 +81,13 @@ impl Summaries {
             return Vec::new();
         };
         for SpaceSummary { space, vector, .. } in &summary {
-            let has = push::Input::Has { peer, space: space.clone(), vector: vector.clone() };
+            // A summary describes a finished flush: what its vector covers is on the peer's disk.
+            let acked = push::Input::Acked { peer, space: space.clone(), vector: vector.clone() };
             // If the ledger has ended, nobody pushes.
-            let _ = self.ledger.send(Notice::Push(has));
+            let _ = self.ledger.send(Notice::Push(acked));
         }
+        // Who pushes is linked, whether or not the word of it has come.
+        self.linked.insert(peer);
         self.theirs.insert(peer, summary);
         self.relate(peer)
     }

@@ -15,6 +15,7 @@ use crossbeam_channel::TrySendError;
 use everett_mesh_proto::id::{NodeId, ReplicaId, Space};
 use everett_mesh_proto::push::{self, Vectors};
 use everett_mesh_proto::replica::{Input, Replica, Signal};
+use everett_mesh_proto::vector::Vector;
 use everett_mesh_proto::wire::{Frame, GROUPS_MAX, Hello, OpsFrame, SpaceHello, decode_span, encode_frame};
 
 use super::{Ledger, LedgerError};
@@ -34,31 +35,32 @@ const HELLO_PERIOD: Duration = Duration::from_secs(1);
 const EVENTS_PER_TURN: usize = 1_024;
 
 impl Ledger {
-    /// How far the data of `replica` goes, as HELLO says it.
-    pub fn hello_spaces(replica: &Replica) -> Vec<SpaceHello> {
-        let own = replica.id();
-        let spaces = replica.settled().vectors.into_iter();
-        let said =
-            spaces.map(|(space, vector)| SpaceHello { space, last_seq: vector.seq(own), running_hash: 0, vector });
-        said.collect()
+    /// How far data goes that `vectors` describe, as HELLO says it; `own` is this life.
+    pub fn hello_spaces(own: ReplicaId, vectors: &Vectors) -> Vec<SpaceHello> {
+        let said = |(space, vector): (&Space, &Vector)| SpaceHello {
+            space: space.clone(),
+            last_seq: vector.seq(own),
+            running_hash: 0,
+            vector: vector.clone(),
+        };
+        vectors.iter().map(said).collect()
     }
 
-    /// Every life that `replica` has heard of.
-    pub fn lives(replica: &Replica) -> Vec<ReplicaId> {
-        let vectors = replica.settled().vectors;
+    /// Every life in `vectors`.
+    pub fn lives(vectors: &Vectors) -> Vec<ReplicaId> {
         let lives: BTreeSet<_> = vectors.values().flat_map(|vector| vector.dots().map(|dot| dot.replica)).collect();
         lives.into_iter().collect()
     }
 
-    /// Keeps what HELLO says of this agent current; it may lag, a peer then sends what is here already.
+    /// Keeps what HELLO says of this agent current: what is durable here. It may lag, a peer then sends what is here already.
     pub(super) fn refresh_hello(&mut self) {
         if self.now.mono < self.mesh.hello_at {
             return;
         }
         self.mesh.hello_at = self.now.mono + HELLO_PERIOD;
-        let replica = &self.host.data.replica;
+        let (own, vectors) = (self.host.data.replica.id(), self.host.peers.vectors());
         self.ports.hello.send_modify(|local| {
-            let (spaces, lives) = (Self::hello_spaces(replica), Self::lives(replica));
+            let (spaces, lives) = (Self::hello_spaces(own, vectors), Self::lives(vectors));
             *local = Arc::new(Local { spaces, lives, ..Local::clone(local) });
         });
     }
@@ -92,7 +94,7 @@ impl Ledger {
                     .push
                     .handle_input(mono, push::Input::Up { peer: id, life: hello.replica, has: vectors_of(&hello) });
                 peers.links.up(PeerLink::new(peer, &hello, meter, self.now));
-                self.tell_keeper(Task::Up(id));
+                self.owe_up(id);
             }
             DataEvent::Behind { peer } => peers.push.handle_input(mono, push::Input::Behind { peer }),
             DataEvent::Drained { peer } => peers.push.handle_input(mono, push::Input::Drained { peer }),
@@ -100,7 +102,7 @@ impl Ledger {
                 tracing::info!(peer = peers.links.name(peer), ?reason, "link is gone");
                 peers.links.down(peer);
                 peers.push.handle_input(mono, push::Input::Down { peer });
-                self.tell_keeper(Task::Down(peer));
+                self.owe_down(peer);
             }
         }
         Ok(())
@@ -160,7 +162,8 @@ impl Ledger {
     pub(super) fn drive_push(&mut self) {
         let push = &mut self.host.peers.push;
         if push.poll_timeout().is_some_and(|deadline| deadline.at <= self.now.mono) {
-            push.handle_timeout(self.now.mono, &self.host.data.replica.settled().vectors);
+            let replica = &self.host.data.replica;
+            push.handle_timeout(self.now.mono, &replica.settled().vectors, replica.id());
         }
         while let Some(output) = self.host.peers.push.poll_output() {
             match output {
@@ -173,6 +176,7 @@ impl Ledger {
                 }
                 push::Output::Ack { peer, space, vector } => self.tell(peer, &OpsFrame::Ack { space, vector }),
                 push::Output::Resume { peer } => self.command(Command::Resume { peer }),
+                push::Output::Await { peer } => self.command(Command::Await { peer }),
                 push::Output::Read(reading) => self.mesh.readings.push_back(reading),
                 push::Output::Ask { peer, space } => self.ask(peer, space),
                 push::Output::BelowLog { peer, space } => self.tell(peer, &OpsFrame::BelowLog { space }),
@@ -200,7 +204,8 @@ impl Ledger {
     }
 
     fn ask(&mut self, peer: NodeId, space: Space) {
-        let vector = self.host.data.replica.vector(&space);
+        // What is applied and not durable yet may be lost again, and nobody is to count on it.
+        let vector = self.host.peers.vectors().get(&space).cloned().unwrap_or_default();
         self.tell(peer, &OpsFrame::Ask { space, vector });
     }
 
@@ -209,15 +214,15 @@ impl Ledger {
     fn order_readings(&mut self) {
         while let Some(reading) = self.mesh.readings.pop_front() {
             let peers = &self.host.peers;
-            let order = Order { reading, mine: peers.vectors().clone(), durable: peers.durable() };
+            let order = Order::Read { reading, mine: peers.vectors().clone(), durable: peers.durable() };
             match self.ports.courier.try_send(order) {
                 Ok(()) => {}
-                Err(TrySendError::Full(order)) => {
-                    self.mesh.readings.push_front(order.reading);
+                Err(TrySendError::Full(Order::Read { reading, .. })) => {
+                    self.mesh.readings.push_front(reading);
                     return;
                 }
                 // The process is ending.
-                Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(Order::Forget(_)) | TrySendError::Disconnected(_)) => return,
             }
         }
     }

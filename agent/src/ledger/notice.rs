@@ -1,5 +1,6 @@
 //! What other threads tell the ledger.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use everett_mesh_proto::id::NodeId;
@@ -7,10 +8,10 @@ use everett_mesh_proto::push;
 use everett_mesh_proto::replica::PinId;
 
 use super::{Ledger, LedgerError};
-use crate::keeper::{Brought, Task};
+use crate::keeper::Brought;
 use crate::mesh::{self, News};
 use crate::metrics::{Path, PeerPath};
-use crate::net::Command;
+use crate::net::Local;
 use crate::store::{Committed, Flushed, StoreError};
 
 /// One thing another thread tells the ledger.
@@ -38,6 +39,8 @@ pub enum Notice {
         /// Whether all roots were equal.
         equal: bool,
     },
+    /// The keeper: this boot epoch is durable, and the node's from now on.
+    BootEpoch(u64),
     /// Membership: something about who is here.
     News(News),
     /// Anybody: a latency that was measured.
@@ -66,6 +69,7 @@ impl Ledger {
                     self.answer_waiters()?;
                 }
                 Notice::Compared { peer, equal } => self.host.peers.links.compared(self.now, peer, equal),
+                Notice::BootEpoch(epoch) => self.take_epoch(epoch),
                 Notice::News(news) => self.take_news(news),
                 Notice::Measured(path, took) => self.host.metrics.record(path, took),
                 Notice::Failed(error) => return Err(LedgerError::Store(error)),
@@ -95,17 +99,22 @@ impl Ledger {
                 }
             }
             News::Fenced => self.fall_silent(),
-            News::EpochBehind { known } => self.tell_keeper(Task::RaiseEpoch { known }),
+            News::EpochBehind { known } => self.owe_epoch(known),
             News::SeedUnreached => peers.seeds_unreached += 1,
             News::LeaveDone => self.mesh.left = true,
         }
+    }
+
+    fn take_epoch(&mut self, boot_epoch: u64) {
+        self.host.about.boot_epoch = boot_epoch;
+        self.ports.hello.send_modify(|local| *local = Arc::new(Local { boot_epoch, ..Local::clone(local) }));
     }
 
     /// A later life of this node speaks in the mesh: this process goes on serving its host, and says nothing more to peers.
     fn fall_silent(&mut self) {
         self.host.peers.fenced = true;
         self.mesh.left = true;
-        (self.ports.net)(Command::Shutdown);
+        self.owe_silence();
     }
 
     /// Tells membership to take leave.

@@ -43,6 +43,10 @@ struct Running {
 }
 
 fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
+    start_with(adjust, |_| {})
+}
+
+fn start_with(adjust: impl FnOnce(&mut Settings), connect: impl FnOnce(&mut Ports)) -> Running {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("everett.sock");
     let mut settings = Settings::on(SocketSettings { path, mode: 0o600, group: None });
@@ -51,7 +55,7 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
     let log = Log::resume(Memory, Commit(0));
     let (doorway, door) = Doorway::open(settings.inbox_max).unwrap();
     let left = door.clone();
-    let ports = Ports {
+    let mut ports = Ports {
         log: log_sender,
         net: Box::new(|_| true),
         courier: bounded(1).0,
@@ -62,6 +66,7 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
         log_pulse: Pulse::default(),
         peers: None,
     };
+    connect(&mut ports);
     let ledger = Ledger::open(doorway, settings, ports, host(), Clock::start()).unwrap();
     let thread = std::thread::spawn(move || ledger.run());
     Running { dir, door, log, sealed, thread }
@@ -311,4 +316,27 @@ fn a_client_that_goes_while_it_waits_is_forgotten() {
     let mut other = running.connect();
     other.wait_for("CLIENT LIST TYPE normal\r\n", "cmd=wait", false);
     running.end();
+}
+
+#[test]
+fn what_a_busy_thread_did_not_take_and_must_hear_is_said_again() {
+    let (heard_sender, heard) = bounded(16);
+    let mut busy = 2;
+    let running = start_with(
+        |_| {},
+        |ports| {
+            ports.keeper = Box::new(move |task| {
+                busy -= u32::from(busy > 0);
+                if busy > 0 { Some(task) } else { heard_sender.try_send(format!("{task:?}")).err().map(|_| task) }
+            });
+        },
+    );
+    running.door.send(Notice::News(News::EpochBehind { known: 7 })).unwrap();
+    // Any turn of the loop will do.
+    assert_eq!(running.connect().ask("PING"), "+PONG");
+    assert_eq!(heard.recv_timeout(Duration::from_secs(20)).unwrap(), "RaiseEpoch { known: 7 }");
+    running.door.send(Notice::BootEpoch(8)).unwrap();
+    assert_eq!(running.connect().ask("PING"), "+PONG");
+    assert_eq!(running.end().about.boot_epoch, 8);
+    assert!(heard.is_empty(), "once");
 }

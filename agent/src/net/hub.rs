@@ -151,6 +151,7 @@ impl Hub {
             Command::Send { peer, lane, frame } => self.table.send(peer, lane, frame.into_bytes()),
             Command::Broadcast { frame } => self.table.broadcast(frame.as_bytes()),
             Command::Resume { peer } => self.table.resume(peer),
+            Command::Await { peer } => self.table.await_drained(peer),
             Command::Datagram { peer, bytes } => {
                 if let Some(connection) = self.table.connection(peer) {
                     // Datagrams are lost without notice by their nature.

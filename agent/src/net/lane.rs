@@ -24,8 +24,10 @@ const BATCH_BYTES: u64 = 256 << 10;
 struct Control {
     /// Frames of an earlier generation are dropped.
     generation: u64,
-    /// Whether the writer shall report when the queue has run empty.
+    /// Whether the writer shall report each time the queue has run empty.
     report_empty: bool,
+    /// How often it was asked to report the next time that the queue has run empty.
+    reports_asked: u64,
 }
 
 #[derive(Debug)]
@@ -67,11 +69,12 @@ pub(super) struct LaneSender {
 }
 
 impl LaneSender {
-    /// Queues a frame, or cuts the lane. A frame larger than the bound passes when the queue is empty.
+    /// Queues a frame, or cuts the lane if what is queued has reached the bound. So a frame of any size passes a lane that
+    /// is taken from, and what is queued goes beyond the bound by one frame at most.
     pub(super) fn push(&mut self, frame: Bytes) -> Result<(), Overrun> {
         let queued = self.gauge.bytes();
         let generation = self.control.borrow().generation;
-        if queued > 0 && queued + frame.len() as u64 > self.bytes_max {
+        if queued >= self.bytes_max {
             self.cut();
             return Err(Overrun);
         }
@@ -101,6 +104,11 @@ impl LaneSender {
         self.control.send_modify(|control| control.report_empty = report);
     }
 
+    /// Asks the writer to report the next time that the queue has run empty.
+    pub(super) fn report_once(&mut self) {
+        self.control.send_modify(|control| control.reports_asked += 1);
+    }
+
     /// The count of queued bytes.
     pub(super) fn gauge(&self) -> &Gauge {
         &self.gauge
@@ -114,6 +122,7 @@ pub(super) struct LaneReceiver {
     /// Frames queued after a cut that were taken out while looking for those before it.
     kept: VecDeque<Item>,
     asked_generation: u64,
+    reports_made: u64,
     control: watch::Receiver<Control>,
     gauge: Gauge,
 }
@@ -170,9 +179,15 @@ impl LaneReceiver {
         is_cut
     }
 
-    /// Whether the queue is empty and the hub wants to know.
-    pub(super) fn shall_report_empty(&self) -> bool {
-        self.items.is_empty() && self.kept.is_empty() && self.control.borrow().report_empty
+    /// Whether the queue is empty and the hub wants to know; counts as reported.
+    pub(super) fn shall_report_empty(&mut self) -> bool {
+        let Control { report_empty, reports_asked, .. } = *self.control.borrow();
+        let shall =
+            self.items.is_empty() && self.kept.is_empty() && (report_empty || reports_asked != self.reports_made);
+        if shall {
+            self.reports_made = reports_asked;
+        }
+        shall
     }
 
     /// Drops queued frames of earlier generations.
@@ -195,10 +210,11 @@ impl LaneReceiver {
 /// A lane that queues at most `bytes_max`.
 pub(super) fn lane(bytes_max: u64) -> (LaneSender, LaneReceiver) {
     let (sender, items) = mpsc::channel(LANE_FRAMES);
-    let (control_sender, control) = watch::channel(Control { generation: 0, report_empty: false });
+    let (control_sender, control) = watch::channel(Control { generation: 0, report_empty: false, reports_asked: 0 });
     let gauge = Gauge::default();
     let lane_sender = LaneSender { items: sender, control: control_sender, gauge: gauge.clone(), bytes_max };
-    (lane_sender, LaneReceiver { items, kept: VecDeque::new(), asked_generation: 0, control, gauge })
+    let kept = VecDeque::new();
+    (lane_sender, LaneReceiver { items, kept, asked_generation: 0, reports_made: 0, control, gauge })
 }
 
 #[cfg(test)]
@@ -212,8 +228,9 @@ mod tests {
     #[tokio::test]
     async fn an_overrun_cuts_what_is_queued_and_later_frames_pass() {
         let (mut sender, mut receiver) = lane(10);
-        assert_eq!(sender.push(frame(6)), Ok(()));
+        assert_eq!(sender.push(frame(12)), Ok(()));
         assert_eq!(sender.push(frame(5)), Err(Overrun));
+        receiver.next_cut().await;
         assert_eq!(sender.push(frame(3)), Ok(()));
         let batch = receiver.next_batch().await.unwrap();
         assert_eq!(batch, [frame(3)]);
@@ -261,11 +278,33 @@ mod tests {
 
     #[tokio::test]
     async fn emptiness_is_reported_only_when_asked_for() {
-        let (mut sender, receiver) = lane(10);
+        let (mut sender, mut receiver) = lane(10);
         assert!(!receiver.shall_report_empty());
         sender.report_empty(true);
         assert!(receiver.shall_report_empty());
         assert_eq!(sender.push(frame(1)), Ok(()));
         assert!(!receiver.shall_report_empty());
+    }
+
+    #[tokio::test]
+    async fn emptiness_can_be_asked_for_once() {
+        let (mut sender, mut receiver) = lane(10);
+        assert_eq!(sender.push(frame(1)), Ok(()));
+        sender.report_once();
+        assert!(!receiver.shall_report_empty(), "not before it is empty");
+        assert_eq!(receiver.next_batch().await.unwrap(), [frame(1)]);
+        assert!(receiver.shall_report_empty());
+        assert!(!receiver.shall_report_empty());
+        sender.report_once();
+        assert_eq!(receiver.next_batch().await.unwrap(), Vec::<Bytes>::new(), "it wakes the writer of an empty lane");
+        assert!(receiver.shall_report_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_goes_beyond_the_bound_by_one_frame_at_most() {
+        let (mut sender, _receiver) = lane(10);
+        assert_eq!(sender.push(frame(9)), Ok(()));
+        assert_eq!(sender.push(frame(100)), Ok(()));
+        assert_eq!(sender.push(frame(1)), Err(Overrun));
     }
 }

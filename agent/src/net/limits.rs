@@ -25,7 +25,7 @@ pub struct Limits {
     pub links_max: usize,
     /// Connections being set up at most; beyond half of it unproven addresses are asked to prove themselves.
     pub greetings_max: usize,
-    /// Bytes queued for one peer on the ops stream before it is cut to "behind".
+    /// Bytes queued for one peer on the ops stream before it is cut to "behind"; one more frame may go beyond.
     pub lane_bytes_max: u64,
     /// Received bytes of all peers that wait for their consumer, for ops, for sessions and for membership each. Not less
     /// than a frame.

@@ -79,6 +79,11 @@ pub enum Command {
         /// Whom.
         peer: NodeId,
     },
+    /// Say `Drained` once the peer has taken all that was queued for it, behind or not.
+    Await {
+        /// Whom.
+        peer: NodeId,
+    },
     /// Send a datagram; lost without notice if it does not fit or the network drops it.
     Datagram {
         /// To whom.
@@ -126,7 +131,7 @@ pub enum DataEvent {
         /// Who.
         peer: NodeId,
     },
-    /// The peer is behind and has taken all that was sent to it: there is room for catch-up.
+    /// The peer is behind, or was awaited, and has taken all that was sent to it: there is room for catch-up.
     Drained {
         /// Who.
         peer: NodeId,

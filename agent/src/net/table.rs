@@ -220,6 +220,13 @@ impl Table {
         }
     }
 
+    /// The ledger wants to know when the peer has taken what is queued for it now.
+    pub(super) fn await_drained(&mut self, peer: NodeId) {
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            entry.ops.report_once();
+        }
+    }
+
     /// Commands were lost on their way here, nobody knows which: every peer is behind, and said to be so again.
     pub(super) fn all_fall_behind(&mut self) {
         for entry in self.entries.values_mut() {

@@ -206,6 +206,12 @@ impl LogIndex {
         &self.segments
     }
 
+    /// Everybody of whom the log holds an op, once per segment and namespace.
+    pub fn authors(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        let spaces = self.segments.iter().flat_map(|segment| segment.runs.values());
+        spaces.flat_map(|authors| authors.keys().copied())
+    }
+
     /// Whether the log holds every op `first..=last` of `author` in `space`.
     pub fn holds(&self, space: &Space, author: ReplicaId, first: u64, last: u64) -> bool {
         let mut next = first;
@@ -289,6 +295,7 @@ mod tests {
         assert!(!index.holds(&space, B, 1, 1));
         assert_eq!(index.find(&space, A, 12).map(|mark| mark.commit), Some(17));
         assert_eq!(index.find(&space, A, 5), None);
+        assert_eq!(index.authors().collect::<Vec<_>>(), [A, B, A]);
     }
 
     #[test]

@@ -167,13 +167,15 @@ fn about(config: &Config, me: &NodeIdentity, boot_epoch: u64, started: Now) -> A
 
 /// What HELLO says at the start.
 fn hello(life: Life, replica: &Replica) -> Local {
+    // All of it was read back from the disk.
+    let vectors = replica.settled().vectors;
     Local {
         boot_epoch: life.boot_epoch,
         nonce: life.nonce,
         features: 0,
         replica: replica.id(),
-        spaces: Ledger::hello_spaces(replica),
-        lives: Ledger::lives(replica),
+        spaces: Ledger::hello_spaces(replica.id(), &vectors),
+        lives: Ledger::lives(&vectors),
     }
 }
 

@@ -72,7 +72,7 @@ pub enum Input {
         /// Who.
         peer: NodeId,
     },
-    /// A peer that is behind has taken all that was sent to it.
+    /// A peer that is behind, or that was [awaited](Output::Await), has taken all that was sent to it.
     Drained {
         /// Who.
         peer: NodeId,
@@ -144,6 +144,11 @@ pub enum Output {
     /// The peer has caught up: it takes part in broadcasts from the next one on.
     Resume {
         /// Who.
+        peer: NodeId,
+    },
+    /// Say [`Input::Drained`] once the peer has taken what was sent to it so far.
+    Await {
+        /// Whom.
         peer: NodeId,
     },
     /// Read the log for a peer.

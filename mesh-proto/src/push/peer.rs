@@ -24,7 +24,8 @@ pub(super) enum Mode {
 /// A reading that the peer asked for.
 #[derive(Clone, Debug)]
 struct Answer {
-    ticket: u64,
+    /// The reading whose answer is awaited; `None` while the peer takes what was sent.
+    ticket: Option<u64>,
     after: Commit,
     /// What was durable when the peer asked: it gets everything later as it comes.
     until: Commit,
@@ -136,25 +137,29 @@ impl Peer {
         if self.answer.is_some() {
             return false;
         }
-        self.answer = Some(Answer { ticket, after: Commit(0), until });
+        self.answer = Some(Answer { ticket: Some(ticket), after: Commit(0), until });
         true
     }
 
     pub(super) fn is_answer(&self, ticket: u64) -> bool {
-        self.answer.as_ref().is_some_and(|answer| answer.ticket == ticket)
+        self.answer.as_ref().is_some_and(|answer| answer.ticket == Some(ticket))
     }
 
-    /// Goes on with the answer after `upto`; false if that was all.
-    pub(super) fn continue_answer(&mut self, ticket: u64, upto: Commit) -> bool {
+    /// The answer came as far as `upto`; false if that was all.
+    pub(super) fn answered_upto(&mut self, upto: Commit) -> bool {
         self.answer = self.answer.take().filter(|answer| upto < answer.until);
-        match &mut self.answer {
-            Some(answer) => {
-                answer.ticket = ticket;
-                answer.after = upto;
-                true
-            }
-            None => false,
+        if let Some(answer) = &mut self.answer {
+            answer.ticket = None;
+            answer.after = upto;
         }
+        self.answer.is_some()
+    }
+
+    /// Goes on with an answer that waits for the peer to take what was sent; false if there is none.
+    pub(super) fn continue_answer(&mut self, ticket: u64) -> bool {
+        let Some(answer) = self.answer.as_mut().filter(|answer| answer.ticket.is_none()) else { return false };
+        answer.ticket = Some(ticket);
+        true
     }
 
     pub(super) fn durable_in(&self, space: &Space) -> Option<&Vector> {
@@ -180,10 +185,14 @@ impl Peer {
         self.known.iter().any(|(space, vector)| !mine.get(space).unwrap_or(&nothing).includes(vector))
     }
 
-    /// The namespaces in which the peer was ahead of `mine` a period ago and still is.
-    pub(super) fn still_ahead_of(&mut self, mine: &Vectors) -> BTreeSet<Space> {
+    /// The namespaces in which the peer was ahead of `mine` a period ago and still is. What it has of the life `own` is
+    /// nothing that anybody could send.
+    pub(super) fn still_ahead_of(&mut self, mine: &Vectors, own: ReplicaId) -> BTreeSet<Space> {
         let nothing = Vector::new();
-        let ahead = |(space, vector): &(&Space, &Vector)| !mine.get(*space).unwrap_or(&nothing).includes(vector);
+        let ahead = |(space, vector): &(&Space, &Vector)| {
+            let mine = mine.get(*space).unwrap_or(&nothing);
+            vector.since(mine).any(|dot| dot.replica != own)
+        };
         let ahead = self.known_before.iter().filter(ahead).map(|(space, _)| space.clone()).collect();
         self.known_before.clone_from(&self.known);
         ahead

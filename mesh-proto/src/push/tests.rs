@@ -4,6 +4,7 @@ use super::*;
 
 const PEER: NodeId = NodeId([2; 16]);
 const LIFE: ReplicaId = ReplicaId([2; 16]);
+const ME: ReplicaId = ReplicaId([1; 16]);
 
 fn space() -> Space {
     Space::numbered(0)
@@ -72,11 +73,11 @@ fn what_a_peer_has_had_for_a_period_is_asked_for_once() {
     let vector: Vector = [dot].into_iter().collect();
     push.handle_input(Instant::ZERO, Input::Has { peer: PEER, space: space(), vector: vector.clone() });
     let at = |periods: u32| Instant::ZERO + ASK_PERIOD * periods;
-    push.handle_timeout(at(1), &Vectors::new());
+    push.handle_timeout(at(1), &Vectors::new(), ME);
     assert_eq!(outputs(&mut push), [], "it may still be on its way");
-    push.handle_timeout(at(2), &Vectors::new());
+    push.handle_timeout(at(2), &Vectors::new(), ME);
     assert_eq!(outputs(&mut push), [Output::Ask { peer: PEER, space: space() }]);
-    push.handle_timeout(at(3), &[(space(), vector)].into());
+    push.handle_timeout(at(3), &[(space(), vector)].into(), ME);
     assert_eq!(outputs(&mut push), []);
 }
 
@@ -96,6 +97,62 @@ fn an_asker_gets_everybodys_ops_and_hears_what_only_repair_can_bring() {
         [Output::BelowLog { peer: PEER, space: space() }, Output::Send { peer: PEER, groups: vec!["x".into()] }];
     assert_eq!(outputs(&mut push), expected);
     assert_eq!(push.peers().collect::<Vec<_>>(), [(PEER, true)], "an answer leaves a live peer live");
+}
+
+#[test]
+fn an_answer_goes_on_when_the_peer_has_taken_a_piece_of_it() {
+    let mut push = Push::new(Commit(9));
+    let reading = up(&mut push);
+    answer(&mut push, &reading, 9, &[]);
+    push.handle_input(Instant::ZERO, Input::Asked { peer: PEER, space: space(), vector: Vector::new() });
+    let reading =
+        outputs(&mut push).into_iter().find_map(|output| if let Output::Read(r) = output { Some(r) } else { None });
+    answer(&mut push, &reading.unwrap(), 4, &["x"]);
+    let piece = Output::Send { peer: PEER, groups: vec!["x".into()] };
+    assert_eq!(outputs(&mut push), [piece, Output::Await { peer: PEER }]);
+    push.handle_input(Instant::ZERO, Input::Drained { peer: PEER });
+    let [Output::Read(next)] = &outputs(&mut push)[..] else { panic!("the peer has room for more") };
+    assert_eq!((next.whose, next.after), (Whose::All, Commit(4)));
+    let next = next.clone();
+    push.handle_input(Instant::ZERO, Input::Drained { peer: PEER });
+    assert_eq!(outputs(&mut push), [], "one piece at a time");
+    answer(&mut push, &next, 9, &["y"]);
+    assert_eq!(outputs(&mut push), [Output::Send { peer: PEER, groups: vec!["y".into()] }], "that was all");
+}
+
+#[test]
+fn of_several_peers_each_is_asked_in_turn() {
+    let mut push = Push::new(Commit(0));
+    let dot = Dot { replica: LIFE, seq: 7 };
+    let others = [NodeId([2; 16]), NodeId([3; 16]), NodeId([4; 16])];
+    for peer in others {
+        let has: Vectors = [(space(), [dot].into_iter().collect())].into();
+        push.handle_input(Instant::ZERO, Input::Up { peer, life: LIFE, has });
+    }
+    outputs(&mut push);
+    push.handle_timeout(Instant::ZERO + ASK_PERIOD, &Vectors::new(), ME);
+    outputs(&mut push);
+    let mut asked = Vec::new();
+    for round in 2..=5 {
+        push.handle_timeout(Instant::ZERO + ASK_PERIOD * round, &Vectors::new(), ME);
+        asked.extend(outputs(&mut push).into_iter().map(|output| {
+            let Output::Ask { peer, .. } = output else { panic!("{output:?}") };
+            peer
+        }));
+    }
+    assert_eq!(asked, [others[0], others[1], others[2], others[0]]);
+}
+
+#[test]
+fn nobody_is_asked_for_what_only_this_life_could_have_written() {
+    let mut push = Push::new(Commit(0));
+    up(&mut push);
+    let vector = [Dot { replica: ME, seq: 7 }].into_iter().collect();
+    push.handle_input(Instant::ZERO, Input::Has { peer: PEER, space: space(), vector });
+    for period in 1..=3 {
+        push.handle_timeout(Instant::ZERO + ASK_PERIOD * period, &Vectors::new(), ME);
+    }
+    assert_eq!(outputs(&mut push), []);
 }
 
 #[test]

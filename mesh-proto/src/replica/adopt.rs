@@ -36,11 +36,13 @@ impl Replica {
         let space = adoption.space.clone();
         let own = self.config.id;
         let dot = Dot { replica: own, seq: adoption.vector.seq(own) };
-        if !self.keyspace(&space).vector.covers(dot) {
+        let nothing = Vector::new();
+        let mine = self.spaces.get(&space).map_or(&nothing, |keyspace| &keyspace.vector);
+        if !mine.covers(dot) {
             self.signals.push_back(Signal::Alarm(Alarm::Fork { from, dot }));
             return Ok(());
         }
-        let raised: Vec<Dot> = adoption.vector.since(&self.keyspace(&space).vector).collect();
+        let raised: Vec<Dot> = adoption.vector.since(mine).collect();
         if raised.is_empty() {
             return Ok(());
         }

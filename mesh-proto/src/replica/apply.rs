@@ -10,6 +10,7 @@ use crate::crdt::{Raise, Scalar, Seen, Sibling};
 use crate::id::{Dot, NodeId, Space};
 use crate::rows::{Cut, Kind, Position, Row, RowKey, Rows};
 use crate::time::Now;
+use crate::vector::Vector;
 use crate::wire;
 
 /// One op's coordinates while it is applied.
@@ -121,8 +122,10 @@ impl Replica {
         self.signals.push_back(Signal::Visible { stamp, waited });
     }
 
-    fn is_ready(&mut self, group: &Group) -> bool {
-        group.is_ready(&self.keyspace(&group.space).vector)
+    /// A namespace comes to be with its first group that is applied, not with one that waits.
+    fn is_ready(&self, group: &Group) -> bool {
+        let nothing = Vector::new();
+        group.is_ready(self.spaces.get(&group.space).map_or(&nothing, |keyspace| &keyspace.vector))
     }
 
     fn apply_remote<R: Rows>(&mut self, now: Now, rows: &mut R, group: &Group, payload: Bytes) -> Result<(), R::Error> {

@@ -46,15 +46,19 @@ impl Pins {
         }
     }
 
-    /// A cut touches every row of its namespace.
+    /// A cut touches every row of its namespace, as long as a pin is left that notes it.
     pub(super) fn touch_all<R: Rows>(&mut self, rows: &R, space: &Space) -> Result<(), R::Error> {
-        if self.open.values().any(Option::is_some) {
+        if self.notes() {
             rows.range(space, 0, &mut |key, _| {
                 self.touch(key);
-                ControlFlow::Continue(())
+                if self.notes() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
         }
         Ok(())
+    }
+
+    fn notes(&self) -> bool {
+        self.open.values().any(Option::is_some)
     }
 
     pub(super) fn touched(&self, pin: PinId, space: &Space) -> Option<impl Iterator<Item = &RowKey>> {

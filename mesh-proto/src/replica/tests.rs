@@ -132,6 +132,21 @@ fn a_delete_takes_back_only_what_it_saw() {
 }
 
 #[test]
+fn a_group_that_waits_and_an_adoption_of_nothing_make_no_namespace() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    a.edit(1, [set("k", "1")]);
+    a.edit(2, [set("k", "2")]);
+    let second = a.pushed[1].clone();
+    b.input(3, Input::Remote { from: NodeId([0; 16]), payload: second });
+    assert_eq!(b.replica.gate().groups, 1);
+    let adoption = Adoption { space: Space::numbered(3), vector: Vector::new(), rows: vec![] };
+    b.input(4, Input::Adopt { from: NodeId([0; 16]), adoption });
+    assert_eq!(b.replica.spaces().count(), 0);
+    b.hears(5, &a);
+    assert_eq!(b.get(6, "k").as_deref(), Some("2"));
+}
+
+#[test]
 fn a_group_waits_for_what_it_depends_on() {
     let (mut a, mut b, mut c) = (Site::new(1), Site::new(2), Site::new(3));
     a.edit(1, [set("cause", "1")]);

@@ -32,6 +32,10 @@ pub struct Counts {
     pub divergences: u64,
     /// Peers that held more of our living id than we do.
     pub forks: u64,
+    /// What repair sessions brought and was adopted.
+    pub repairs: u64,
+    /// Rows in it, absences included.
+    pub repaired_rows: u64,
     /// Times that a peer broke the protocol of data.
     pub broken: u64,
 }

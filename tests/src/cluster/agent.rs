@@ -192,6 +192,25 @@ impl Agent {
         Some(alive.count())
     }
 
+    /// A figure of `MESH.INFO`.
+    pub fn figure(&self, name: &str) -> u64 {
+        let facts: Vec<(String, Value)> =
+            redis::cmd("MESH.INFO").query(&mut self.client()).expect("the agent tells of itself");
+        let fact = facts.into_iter().find(|(key, _)| key == name);
+        let (_, value) = fact.unwrap_or_else(|| panic!("the agent tells no {name}"));
+        redis::from_redis_value(value).unwrap_or_else(|error| panic!("{name} is no figure: {error}"))
+    }
+
+    /// The first commit that its log still holds.
+    pub fn log_begins_at(&self) -> u64 {
+        let names = fs::read_dir(self.state().join("log")).expect("the log can be listed").flatten();
+        let first = names.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            u64::from_str_radix(name.strip_suffix(".seg")?, 16).ok()
+        });
+        first.min().expect("a log has a segment in use")
+    }
+
     /// What `MESH.DIGEST` says, if the agent answers.
     pub fn digest(&self) -> Option<Vec<String>> {
         redis::cmd("MESH.DIGEST").query(&mut self.try_client().ok()?).ok()

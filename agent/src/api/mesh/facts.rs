@@ -77,6 +77,8 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
         ("log_bytes", Fact::count(host.stats.log_bytes)),
         ("groups_sent", Fact::count(counts.groups_sent)),
         ("groups_received", Fact::count(counts.groups_received)),
+        ("repairs", Fact::count(counts.repairs)),
+        ("repaired_rows", Fact::count(counts.repaired_rows)),
         ("skewed", Fact::count(counts.skewed)),
         ("divergences", Fact::count(counts.divergences)),
         ("forks", Fact::count(counts.forks)),

@@ -95,14 +95,14 @@ impl Peers {
 
     /// Commits have become durable, and what they had to say may be said.
     pub fn committed(&mut self, now: Now, upto: Durable, said: Vec<(Commit, Outputs)>) {
-        let mut pushes = Vec::new();
+        let mut pushes = Vec::with_capacity(said.len());
         let mut applied: Vec<(Space, Dot)> = Vec::new();
-        for (commit, output) in
-            said.into_iter().flat_map(|(commit, outputs)| outputs.into_iter().map(move |o| (commit, o)))
-        {
-            match output {
-                Output::Push { payload, .. } => pushes.push((commit, payload)),
-                Output::Applied { space, dots } => dots.into_iter().for_each(|dot| note(&mut applied, &space, dot)),
+        for (commit, outputs) in said {
+            for output in outputs {
+                match output {
+                    Output::Push { payload } => pushes.push((commit, payload)),
+                    Output::Applied { space, dot } => note(&mut applied, space, dot),
+                }
             }
         }
         for (space, dot) in &applied {
@@ -177,12 +177,12 @@ impl Peers {
 }
 
 /// Notes a dot, in place of an earlier one of the same author: what counts is how far each author came.
-fn note(applied: &mut Vec<(Space, Dot)>, space: &Space, dot: Dot) {
+fn note(applied: &mut Vec<(Space, Dot)>, space: Space, dot: Dot) {
     match applied.last_mut() {
-        Some((last_space, last)) if last.replica == dot.replica && last_space == space => {
+        Some((last_space, last)) if last.replica == dot.replica && *last_space == space => {
             last.seq = last.seq.max(dot.seq);
         }
-        Some(_) | None => applied.push((space.clone(), dot)),
+        Some(_) | None => applied.push((space, dot)),
     }
 }
 

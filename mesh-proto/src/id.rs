@@ -6,10 +6,12 @@
 
 #![expect(clippy::disallowed_types, reason = "a name never changes, so sharing it shares no state")]
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A node's handle in the mesh: the first 16 bytes of BLAKE3(cluster id ‖ node name). Survives key renewal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,8 +105,7 @@ pub struct Dot {
 }
 
 /// The name of a namespace: 1 to 64 bytes of printable ASCII without spaces. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Space(Arc<str>);
 
 impl Space {
@@ -132,17 +133,36 @@ impl Space {
     }
 }
 
-impl TryFrom<String> for Space {
-    type Error = BadSpace;
-
-    fn try_from(name: String) -> Result<Self, BadSpace> {
-        Self::new(&name)
+/// Maps by namespace are looked up by name.
+impl Borrow<str> for Space {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
-impl From<Space> for String {
-    fn from(space: Space) -> Self {
-        space.0.as_ref().to_owned()
+impl Serialize for Space {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Space {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(SpaceVisitor)
+    }
+}
+
+struct SpaceVisitor;
+
+impl Visitor<'_> for SpaceVisitor {
+    type Value = Space;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{BadSpace}")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Space, E> {
+        Space::new(name).map_err(E::custom)
     }
 }
 

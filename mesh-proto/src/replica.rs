@@ -225,7 +225,10 @@ impl Replica {
     }
 
     fn keyspace(&mut self, space: &Space) -> &mut Keyspace {
-        self.spaces.entry(space.clone()).or_default()
+        if !self.spaces.contains_key(space) {
+            self.spaces.insert(space.clone(), Keyspace::default());
+        }
+        self.spaces.get_mut(space).expect("a namespace that was missing was just put in")
     }
 
     /// Numbers a payload and holds what may be said of it.

@@ -10,6 +10,7 @@
 
 mod bounded;
 mod frame;
+mod group;
 mod hello;
 mod ops;
 mod payload;
@@ -27,7 +28,7 @@ use serde::de::DeserializeOwned;
 pub use frame::{Frame, FrameReader, Received, WireError, decode_datagram, encode_datagram, encode_frame};
 pub use hello::{Hello, Protocol, Ready, SPACES_MAX, SpaceHello, Welcome};
 pub use ops::{GROUPS_MAX, OpsFrame, StreamKind};
-pub use payload::{PAYLOAD_FORMAT, Span, decode_payload, decode_span, encode_payload};
+pub use payload::{PAYLOAD_FORMAT, Span, SpanRef, decode_payload, decode_span, encode_payload, peek_span};
 pub use row::{ROW_FORMAT, decode_row, encode_row};
 
 /// The version of frames and datagrams that this agent writes.

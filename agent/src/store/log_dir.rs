@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use everett_mesh_proto::log::{Medium, Record};
-use everett_mesh_proto::wire::decode_span;
+use everett_mesh_proto::wire::peek_span;
 
 use super::disk::{Disk, DiskFile};
 use super::error::{LogAction, LogError};
@@ -171,7 +171,7 @@ impl<D: Disk> LogDir<D> {
         for (position, record) in group.iter().enumerate() {
             let commit = record.commit.0;
             assert_eq!(commit, live.summary.next_commit(), "commit numbers are dense");
-            let span = decode_span(&record.payload).map_err(|_| LogError::Payload { commit })?;
+            let span = peek_span(&record.payload).map_err(|_| LogError::Payload { commit })?;
             live.summary.note(live.end + self.buffer.len() as u64, span.as_ref());
             let position = u32::try_from(position).expect("a group is bounded in bytes");
             encode_record(&mut self.buffer, live.header.salt, commit, position, &record.payload);

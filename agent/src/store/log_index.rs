@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use everett_mesh_proto::id::{ReplicaId, Space};
-use everett_mesh_proto::wire::Span;
+use everett_mesh_proto::wire::SpanRef;
 
 use super::segment::HEADER_BYTES;
 
@@ -58,17 +58,20 @@ impl SegmentSummary {
     }
 
     /// Counts in the next record, which begins at `offset` and holds the ops `span`.
-    pub fn note(&mut self, offset: u64, span: Option<&Span>) {
+    pub fn note(&mut self, offset: u64, span: Option<&SpanRef<'_>>) {
         let far = self.marks.last().is_none_or(|mark| offset - mark.offset >= MARK_EVERY_BYTES);
         if far {
             self.marks.push(Mark { segment: self.first_commit, commit: self.next_commit, offset });
         }
         self.next_commit += 1;
         let Some(span) = span else { return };
-        let known = self.runs.get_mut(&span.space).and_then(|authors| authors.get_mut(&span.author));
+        let known = self.runs.get_mut(span.space).and_then(|authors| authors.get_mut(&span.author));
         let runs = match known {
             Some(runs) => runs,
-            None => self.runs.entry(span.space.clone()).or_default().entry(span.author).or_default(),
+            None => {
+                let space = Space::new(span.space).expect("a span that was decoded names a namespace");
+                self.runs.entry(space).or_default().entry(span.author).or_default()
+            }
         };
         match runs.last_mut() {
             Some(run) if run.0 <= span.first && span.first <= run.1.saturating_add(1) => {
@@ -256,18 +259,18 @@ mod tests {
     const A: ReplicaId = ReplicaId([1; 16]);
     const B: ReplicaId = ReplicaId([2; 16]);
 
-    fn span(space: u8, author: ReplicaId, first: u64, last: u64) -> Span {
-        Span { space: Space::numbered(space), author, first, last }
+    fn span(space: &str, author: ReplicaId, first: u64, last: u64) -> SpanRef<'_> {
+        SpanRef { space, author, first, last }
     }
 
     fn summary() -> SegmentSummary {
         let mut summary = SegmentSummary::empty(10);
         for seq in 1..=4 {
-            summary.note(HEADER_BYTES + seq * MARK_EVERY_BYTES / 2, Some(&span(0, A, seq, seq)));
+            summary.note(HEADER_BYTES + seq * MARK_EVERY_BYTES / 2, Some(&span("0", A, seq, seq)));
         }
-        summary.note(HEADER_BYTES + 3 * MARK_EVERY_BYTES, Some(&span(0, A, 9, 10)));
+        summary.note(HEADER_BYTES + 3 * MARK_EVERY_BYTES, Some(&span("0", A, 9, 10)));
         summary.note(HEADER_BYTES + 3 * MARK_EVERY_BYTES + 64, None);
-        summary.note(HEADER_BYTES + 3 * MARK_EVERY_BYTES + 96, Some(&span(1, B, 1, 3)));
+        summary.note(HEADER_BYTES + 3 * MARK_EVERY_BYTES + 96, Some(&span("1", B, 1, 3)));
         summary
     }
 
@@ -286,7 +289,7 @@ mod tests {
     #[test]
     fn a_gap_left_by_an_adoption_is_not_held() {
         let mut later = SegmentSummary::empty(17);
-        later.note(HEADER_BYTES, Some(&span(0, A, 11, 20)));
+        later.note(HEADER_BYTES, Some(&span("0", A, 11, 20)));
         let index = LogIndex::new(vec![Arc::new(summary()), Arc::new(later)]);
         let space = Space::numbered(0);
         assert!(index.holds(&space, A, 1, 4));

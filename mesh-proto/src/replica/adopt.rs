@@ -52,8 +52,8 @@ impl Replica {
         for key in self.own_dead(rows, &adoption)? {
             self.note_dead(now, key);
         }
-        let applied = Output::Applied { space: space.clone(), dots: raised };
-        self.commit_payload(&Payload::Adoption(adoption), |_: &Bytes| vec![applied]);
+        let applied = raised.into_iter().map(|dot| Output::Applied { space: space.clone(), dot }).collect();
+        self.commit_payload(&Payload::Adoption(adoption), |_: &Bytes| applied);
         self.open_gate(now, rows, &space)
     }
 
@@ -69,8 +69,7 @@ impl Replica {
             let empty = Row::empty(key.kind());
             let mine = found.row.as_deref().unwrap_or(&empty);
             let joined = Row::join((mine, &vector), (theirs.as_ref().unwrap_or(&empty), &adoption.vector));
-            self.pins.touch(key);
-            rows.put(key.clone(), joined, at);
+            self.put(rows, key.clone(), joined, at);
         }
         let keyspace = self.keyspace(&adoption.space);
         let raised: Vec<Dot> = adoption.vector.since(&keyspace.vector).collect();

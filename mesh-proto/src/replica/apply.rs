@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Alarm, Effect, Group, Observed, Op, Output, Payload, Replica, Signal};
 use crate::clock::Stamp;
-use crate::crdt::{Raise, Scalar, Seen, Sibling};
+use crate::crdt::{Raise, Register, Scalar, Seen, Sibling};
 use crate::id::{Dot, NodeId, Space};
 use crate::rows::{Cut, Kind, Position, Row, RowKey, Rows};
 use crate::time::Now;
@@ -31,23 +31,40 @@ impl Effect {
     }
 
     fn apply(&self, row: &mut Row, dot: Dot, stamp: Stamp) {
-        match (self, row) {
-            (Self::Set { seen, value, deadline_ms }, Row::Scalar(scalar)) => {
+        match row {
+            Row::Scalar(scalar) => self.apply_to_scalar(scalar, dot, stamp),
+            Row::Expiry(register) => self.apply_to_register(register, dot),
+        }
+    }
+
+    /// What the write `dot` at `stamp` does to a string or counter.
+    pub(super) fn apply_to_scalar(&self, scalar: &mut Scalar, dot: Dot, stamp: Stamp) {
+        match self {
+            Self::Set { seen, value, deadline_ms } => {
                 reset(scalar, dot, seen);
                 scalar.insert(Sibling { dot, stamp, bytes: value.clone(), deadline_ms: *deadline_ms });
             }
-            (Self::Reset { seen }, Row::Scalar(scalar)) => reset(scalar, dot, seen),
-            (&Self::Raise { generation, up, down, deadline_ms }, Row::Scalar(scalar)) => {
+            Self::Reset { seen } => reset(scalar, dot, seen),
+            &Self::Raise { generation, up, down, deadline_ms } => {
                 let presence = Dot { replica: dot.replica, seq: generation };
                 scalar.raise(presence, Raise { seq: dot.seq, stamp, up, down, deadline_ms });
             }
-            (Self::Drop { presence }, Row::Scalar(scalar)) => scalar.drop_entry(*presence),
-            (Self::Expire { removed, deadline_ms }, Row::Expiry(register)) => {
+            Self::Drop { presence } => scalar.drop_entry(*presence),
+            Self::Expire { .. } | Self::Unexpire { .. } => unreachable!("an effect is applied to a row of its kind"),
+        }
+    }
+
+    /// What the write `dot` does to a key's deadline.
+    pub(super) fn apply_to_register(&self, register: &mut Register, dot: Dot) {
+        match self {
+            Self::Expire { removed, deadline_ms } => {
                 register.remove(removed);
                 register.insert(dot, *deadline_ms);
             }
-            (Self::Unexpire { removed }, Row::Expiry(register)) => register.remove(removed),
-            (_, Row::Scalar(_) | Row::Expiry(_)) => unreachable!("an effect is applied to a row of its kind"),
+            Self::Unexpire { removed } => register.remove(removed),
+            Self::Set { .. } | Self::Reset { .. } | Self::Raise { .. } | Self::Drop { .. } => {
+                unreachable!("an effect is applied to a row of its kind")
+            }
         }
     }
 
@@ -133,7 +150,7 @@ impl Replica {
         self.apply_group(rows, group)?;
         self.keyspace(&group.space).unsaid.raise(group.last());
         self.note_resets(now, group);
-        let applied = Output::Applied { space: group.space.clone(), dots: vec![group.last()] };
+        let applied = Output::Applied { space: group.space.clone(), dot: group.last() };
         self.seal_bytes(payload, vec![applied]);
         Ok(())
     }
@@ -184,9 +201,14 @@ impl Replica {
         }
         let mut row = found.row.map_or_else(|| Row::empty(effect.kind()), std::borrow::Cow::into_owned);
         effect.apply(&mut row, mint.dot, mint.stamp);
-        self.pins.touch(&row_key);
-        rows.put(row_key, row, mint.at);
+        self.put(rows, row_key, row, mint.at);
         Ok(())
+    }
+
+    /// Puts a row that an op has changed.
+    pub(super) fn put<R: Rows>(&mut self, rows: &mut R, key: RowKey, row: Row, at: Position) {
+        self.pins.touch(&key);
+        rows.put(key, row, at);
     }
 
     /// Notes the own counter entries that a remote group has killed, to drop them soon.

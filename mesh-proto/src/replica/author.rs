@@ -12,9 +12,9 @@ use super::apply::Mint;
 use super::view::KeyState;
 use super::{DROPS_MAX, Edit, Effect, Expiry, Group, Observed, Op, Output, Payload, Replica};
 use crate::clock::Stamp;
-use crate::crdt::{NEVER_MS, Seen};
+use crate::crdt::{Entry, NEVER_MS, Seen};
 use crate::id::{Dot, Space};
-use crate::rows::{Row, Rows};
+use crate::rows::{Kind, Position, Row, Rows};
 use crate::time::Now;
 
 /// How many counters one group resets at most.
@@ -64,7 +64,9 @@ impl Replica {
             place = *last;
             self.write(now, rows, space, |draft| {
                 counters.into_iter().try_for_each(|(_, key, entries)| {
-                    draft.push(&key, Effect::Reset { seen: Observed { siblings: Vec::new(), entries } })
+                    let opened = draft.open(key)?;
+                    draft.push_last(opened, Effect::Reset { seen: Observed { siblings: Vec::new(), entries } });
+                    Ok(())
                 })
             })?;
         }
@@ -85,9 +87,10 @@ impl Replica {
             }
             self.write(now, rows, &space, |draft| {
                 batch.iter().try_for_each(|row_key| {
-                    let key = row_key.key();
-                    let state = draft.state(&key)?;
-                    draft.drop_own_dead(&key, &state)
+                    let mut opened = draft.open(row_key.key())?;
+                    draft.drop_own_dead(&mut opened);
+                    draft.close(opened);
+                    Ok(())
                 })
             })?;
         }
@@ -120,9 +123,10 @@ impl Replica {
         let deps = std::mem::take(&mut keyspace.unsaid).dots().collect();
         let group = Group { space: space.clone(), author, first, stamp, deps, ops };
         let last = group.last();
+        keyspace.vector.raise(last);
         self.commit_payload(&Payload::Group(group), |payload| {
-            let push = Output::Push { space: space.clone(), payload: payload.clone() };
-            vec![push, Output::Applied { space: space.clone(), dots: vec![last] }]
+            let applied = Output::Applied { space: space.clone(), dot: last };
+            vec![Output::Push { payload: payload.clone() }, applied]
         });
         Ok(())
     }
@@ -131,75 +135,90 @@ impl Replica {
 impl<R: Rows> Draft<'_, R> {
     fn edit(&mut self, edit: Edit) -> Result<(), R::Error> {
         match edit {
-            Edit::Set { key, value, expiry } => self.set(&key, value, expiry),
-            Edit::Delete { key } => self.delete(&key),
-            Edit::Add { key, by } => self.add(&key, by),
-            Edit::Expire { key, deadline_ms } => self.expire(&key, deadline_ms),
-            Edit::Flush => self.flush(),
+            Edit::Set { key, value, expiry } => {
+                let state = self.open(key)?;
+                self.set(state, value, expiry);
+            }
+            Edit::Delete { key } => {
+                let state = self.open(key)?;
+                self.delete(state);
+            }
+            Edit::Add { key, by } => {
+                let state = self.open(key)?;
+                self.add(state, by);
+            }
+            Edit::Expire { key, deadline_ms } => {
+                let state = self.open(key)?;
+                self.expire(state, deadline_ms);
+            }
+            Edit::Flush => return self.flush(),
         }
+        Ok(())
     }
 
-    fn set(&mut self, key: &Bytes, value: Bytes, expiry: Expiry) -> Result<(), R::Error> {
-        let state = self.state(key)?;
-        let expiry = if state.value().is_none() && expiry == Expiry::Keep { Expiry::Clear } else { expiry };
+    fn set(&mut self, mut key: Opened, value: Bytes, expiry: Expiry) {
+        let state = &key.state;
+        let expiry = if expiry == Expiry::Keep && state.value().is_none() { Expiry::Clear } else { expiry };
         let removed = state.register.dots();
         let deadline_ms = match expiry {
             Expiry::Clear => {
                 if !removed.is_empty() {
-                    self.push(key, Effect::Unexpire { removed })?;
+                    self.push(&mut key, Effect::Unexpire { removed });
                 }
                 NEVER_MS
             }
             Expiry::Keep => state.deadline_ms(),
             Expiry::At(deadline_ms) => {
-                self.push(key, Effect::Expire { removed, deadline_ms })?;
+                self.push(&mut key, Effect::Expire { removed, deadline_ms });
                 deadline_ms
             }
         };
-        self.drop_own_dead(key, &state)?;
-        let seen = observed(&state, |_| true);
-        self.push(key, Effect::Set { seen, value, deadline_ms })
+        self.drop_own_dead(&mut key);
+        let seen = observed(&key.state, |_| true);
+        self.push_last(key, Effect::Set { seen, value, deadline_ms });
     }
 
-    fn delete(&mut self, key: &Bytes) -> Result<(), R::Error> {
-        let state = self.state(key)?;
-        self.drop_own_dead(key, &state)?;
-        let seen = observed(&state, |_| true);
+    fn delete(&mut self, mut key: Opened) {
+        self.drop_own_dead(&mut key);
+        let seen = observed(&key.state, |_| true);
         if !seen.is_empty() {
-            self.push(key, Effect::Reset { seen })?;
+            self.push(&mut key, Effect::Reset { seen });
         }
-        self.unexpire(key, &state)
+        self.unexpire(&mut key);
+        self.close(key);
     }
 
-    fn add(&mut self, key: &Bytes, by: i64) -> Result<(), R::Error> {
-        let state = self.state(key)?;
-        let visible = state.value().is_some();
+    fn add(&mut self, mut key: Opened, by: i64) {
+        let visible = key.state.value().is_some();
         if by == 0 {
             // Nothing to add up: an existing number stays as it is, a missing key is created.
-            return if visible { Ok(()) } else { self.set(key, Bytes::from_static(b"0"), Expiry::Clear) };
+            if !visible {
+                self.set(key, Bytes::from_static(b"0"), Expiry::Clear);
+            }
+            return;
         }
-        self.clear_hidden(key, &state)?;
-        self.drop_own_dead(key, &state)?;
-        let deadline_ms = if visible { state.deadline_ms() } else { NEVER_MS };
+        let deadline_ms = if visible { key.state.deadline_ms() } else { NEVER_MS };
+        self.clear_hidden(&mut key);
+        self.drop_own_dead(&mut key);
         let own = self.replica.config.id;
-        let entries = state.scalar.entries().iter();
+        let entries = key.state.scalar.entries().iter();
         let live = entries
             .filter(|entry| entry.owner == own && entry.is_live())
-            .find(|entry| state.sees(entry.raise.deadline_ms));
+            .find(|entry| key.state.sees(entry.raise.deadline_ms));
         let (generation, up, down) =
             live.map_or((self.next().seq, 0, 0), |entry| (entry.generation, entry.raise.up, entry.raise.down));
         let amount = u128::from(by.unsigned_abs());
         let (up, down) = if by > 0 { (up.saturating_add(amount), down) } else { (up, down.saturating_add(amount)) };
-        self.push(key, Effect::Raise { generation, up, down, deadline_ms })
+        self.push_last(key, Effect::Raise { generation, up, down, deadline_ms });
     }
 
-    fn expire(&mut self, key: &Bytes, deadline_ms: u64) -> Result<(), R::Error> {
-        let state = self.state(key)?;
-        if state.value().is_none() {
-            return Ok(());
+    fn expire(&mut self, mut key: Opened, deadline_ms: u64) {
+        if key.state.value().is_none() {
+            return;
         }
-        self.clear_hidden(key, &state)?;
-        self.push(key, Effect::Expire { removed: state.register.dots(), deadline_ms })
+        self.clear_hidden(&mut key);
+        let removed = key.state.register.dots();
+        self.push_last(key, Effect::Expire { removed, deadline_ms });
     }
 
     fn flush(&mut self) -> Result<(), R::Error> {
@@ -213,50 +232,106 @@ impl<R: Rows> Draft<'_, R> {
         }
         let counters = live_counters(self.rows, self.space, 0)?;
         let resets = counters.into_iter().map(|(_, key, entries)| (key, entries)).collect();
-        let context = self.replica.keyspace(self.space).vector.clone();
-        self.apply(Op::Cut { context, resets })
+        // Its own earlier ops included.
+        let mint = self.mint();
+        let mut context = self.replica.keyspace(self.space).vector.clone();
+        context.raise(Dot { seq: mint.dot.seq - 1, ..mint.dot });
+        let op = Op::Cut { context, resets };
+        self.replica.apply_op(self.rows, self.space, &op, mint)?;
+        self.ops.push(op);
+        Ok(())
     }
 
     /// Resets the elements of a key that are hidden; the register too, if nothing else is left to see.
-    fn clear_hidden(&mut self, key: &Bytes, state: &KeyState<'_>) -> Result<(), R::Error> {
-        let hidden = observed(state, |deadline_ms| !state.sees(deadline_ms));
+    fn clear_hidden(&mut self, key: &mut Opened) {
+        let visible = key.state.value().is_some();
+        let hidden = observed(&key.state, |deadline_ms| !key.state.sees(deadline_ms));
         if !hidden.is_empty() {
-            self.push(key, Effect::Reset { seen: hidden })?;
+            self.push(key, Effect::Reset { seen: hidden });
         }
-        if state.value().is_none() { self.unexpire(key, state) } else { Ok(()) }
+        if !visible {
+            self.unexpire(key);
+        }
     }
 
-    fn unexpire(&mut self, key: &Bytes, state: &KeyState<'_>) -> Result<(), R::Error> {
-        let removed = state.register.dots();
-        if removed.is_empty() { Ok(()) } else { self.push(key, Effect::Unexpire { removed }) }
+    fn unexpire(&mut self, key: &mut Opened) {
+        let removed = key.state.register.dots();
+        if !removed.is_empty() {
+            self.push(key, Effect::Unexpire { removed });
+        }
     }
 
-    fn drop_own_dead(&mut self, key: &Bytes, state: &KeyState<'_>) -> Result<(), R::Error> {
+    fn drop_own_dead(&mut self, key: &mut Opened) {
         let own = self.replica.config.id;
-        let dead = state.scalar.entries().iter().filter(|entry| entry.owner == own && !entry.is_live());
-        dead.map(|entry| Effect::Drop { presence: entry.presence() }).try_for_each(|effect| self.push(key, effect))
+        let is_dead = |entry: &&Entry| entry.owner == own && !entry.is_live();
+        while let Some(presence) = key.state.scalar.entries().iter().find(is_dead).map(Entry::presence) {
+            self.push(key, Effect::Drop { presence });
+        }
     }
 
-    fn state(&self, key: &[u8]) -> Result<KeyState<'static>, R::Error> {
-        self.replica.key_state(self.now, self.rows, self.space, key).map(KeyState::into_owned)
+    /// Takes a key's rows out to be worked on; [`close`](Self::close) puts them back.
+    fn open(&mut self, key: Bytes) -> Result<Opened, R::Error> {
+        let state = self.replica.key_state(self.now, self.rows, self.space, &key)?.into_owned();
+        Ok(Opened { key, state, register_at: None, scalar_at: None })
+    }
+
+    /// Puts the rows that were changed back, as of their last change. Nobody saw what they were in between.
+    fn close(&mut self, key: Opened) {
+        let Opened { state, register_at, scalar_at, .. } = key;
+        if let Some(at) = register_at {
+            let row_key = state.row_key.clone().into_kind(Kind::Expiry);
+            self.replica.put(self.rows, row_key, Row::Expiry(state.register.into_owned()), at);
+        }
+        if let Some(at) = scalar_at {
+            self.replica.put(self.rows, state.row_key, Row::Scalar(state.scalar.into_owned()), at);
+        }
     }
 
     fn next(&self) -> Dot {
         Dot { replica: self.replica.config.id, seq: self.first + self.ops.len() as u64 }
     }
 
-    fn push(&mut self, key: &Bytes, effect: Effect) -> Result<(), R::Error> {
-        self.apply(Op::Key { key: key.clone(), effect })
+    fn mint(&self) -> Mint {
+        let index = self.ops.len();
+        Mint { dot: self.next(), stamp: self.stamp.plus(index as u64), at: self.replica.position(index) }
     }
 
-    fn apply(&mut self, op: Op) -> Result<(), R::Error> {
-        let index = self.ops.len();
-        let mint = Mint { dot: self.next(), stamp: self.stamp.plus(index as u64), at: self.replica.position(index) };
-        self.replica.apply_op(self.rows, self.space, &op, mint)?;
-        self.replica.keyspace(self.space).vector.raise(mint.dot);
-        self.ops.push(op);
-        Ok(())
+    fn push(&mut self, opened: &mut Opened, effect: Effect) {
+        self.apply(opened, &effect);
+        self.ops.push(Op::Key { key: opened.key.clone(), effect });
     }
+
+    /// The last op of an edit: its key is closed.
+    fn push_last(&mut self, mut opened: Opened, effect: Effect) {
+        self.apply(&mut opened, &effect);
+        let key = std::mem::take(&mut opened.key);
+        self.ops.push(Op::Key { key, effect });
+        self.close(opened);
+    }
+
+    fn apply(&self, opened: &mut Opened, effect: &Effect) {
+        let mint = self.mint();
+        match effect.kind() {
+            Kind::Expiry => {
+                effect.apply_to_register(opened.state.register.to_mut(), mint.dot);
+                opened.register_at = Some(mint.at);
+            }
+            Kind::Scalar => {
+                effect.apply_to_scalar(opened.state.scalar.to_mut(), mint.dot, mint.stamp);
+                opened.scalar_at = Some(mint.at);
+            }
+        }
+    }
+}
+
+/// A key whose rows are being worked on.
+struct Opened {
+    key: Bytes,
+    state: KeyState<'static>,
+    /// The last change of its register.
+    register_at: Option<Position>,
+    /// The last change of its value.
+    scalar_at: Option<Position>,
 }
 
 /// A counter's place, key and live entries.

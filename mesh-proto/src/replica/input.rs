@@ -121,17 +121,15 @@ pub type Outputs = Vec<Output>;
 pub enum Output {
     /// A group of our own, for every peer.
     Push {
-        /// Its namespace.
-        space: Space,
         /// The bytes of its log record.
         payload: Bytes,
     },
-    /// The own durable vector has reached these dots: to acknowledge.
+    /// The own durable vector has reached this dot: to acknowledge.
     Applied {
         /// The namespace.
         space: Space,
-        /// The entries raised.
-        dots: Vec<Dot>,
+        /// The entry raised.
+        dot: Dot,
     },
 }
 

@@ -24,6 +24,8 @@ pub struct View {
 
 /// The rows of one key, and which parts of them can be seen.
 pub(super) struct KeyState<'a> {
+    /// The key of the row of its value.
+    pub(super) row_key: RowKey,
     pub(super) scalar: Cow<'a, Scalar>,
     pub(super) register: Cow<'a, Register>,
     pub(super) at: Commit,
@@ -33,8 +35,9 @@ pub(super) struct KeyState<'a> {
 impl KeyState<'_> {
     /// The same, apart from the store, which can then be written to.
     pub(super) fn into_owned(self) -> KeyState<'static> {
-        let Self { scalar, register, at, now_ms } = self;
-        KeyState { scalar: Cow::Owned(scalar.into_owned()), register: Cow::Owned(register.into_owned()), at, now_ms }
+        let Self { row_key, scalar, register, at, now_ms } = self;
+        let (scalar, register) = (Cow::Owned(scalar.into_owned()), Cow::Owned(register.into_owned()));
+        KeyState { row_key, scalar, register, at, now_ms }
     }
 
     /// Whether an element with this deadline of its own can be seen.
@@ -88,10 +91,13 @@ impl Replica {
         key: &[u8],
     ) -> Result<KeyState<'a>, R::Error> {
         let place = self.config.placer.place(key);
-        let register = rows.row(&RowKey::new(space, place, key, Kind::Expiry))?;
-        let scalar = rows.row(&RowKey::new(space, place, key, Kind::Scalar))?;
+        let register_key = RowKey::new(space, place, key, Kind::Expiry);
+        let register = rows.row(&register_key)?;
+        let row_key = register_key.into_kind(Kind::Scalar);
+        let scalar = rows.row(&row_key)?;
         let cut = self.spaces.get(space).map(|keyspace| keyspace.cut).unwrap_or_default();
         Ok(KeyState {
+            row_key,
             at: register.at.max(scalar.at).commit.max(cut),
             now_ms: self.now_ms(now),
             register: match register.row {

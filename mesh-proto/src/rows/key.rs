@@ -30,6 +30,9 @@ impl Hash for RowKey {
     }
 }
 
+/// What a place takes.
+const PLACE_BYTES: usize = 8;
+
 /// What an empty `place(sub) | sub` takes.
 const SUB_BYTES: usize = 10;
 
@@ -55,12 +58,23 @@ impl From<RowKey> for Bytes {
 impl RowKey {
     /// The key of `key`'s row of `kind`, for kinds of one row per key.
     pub fn new(space: &Space, place: u64, key: &[u8], kind: Kind) -> Self {
-        let mut bytes = BytesMut::with_capacity(space.as_str().len() + key.len() + 24);
+        let zeros = key.iter().filter(|&&byte| byte == 0).count();
+        // The exact length: bytes that fill their buffer are frozen as they lie.
+        let len = 1 + space.as_str().len() + PLACE_BYTES + key.len() + zeros + 2 + 1 + SUB_BYTES;
+        let mut bytes = BytesMut::with_capacity(len);
         put_prefix(&mut bytes, space, place);
         put_escaped(&mut bytes, key);
         bytes.put_u8(kind as u8);
         bytes.put_u64(0);
         put_escaped(&mut bytes, &[]);
+        Self(bytes.freeze())
+    }
+
+    /// The row of `kind` of the same key, for kinds of one row per key; in the same bytes if nobody else holds them.
+    pub fn into_kind(self, kind: Kind) -> Self {
+        let kind_at = self.0.len() - SUB_BYTES - 1;
+        let mut bytes = self.0.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+        bytes[kind_at] = kind as u8;
         Self(bytes.freeze())
     }
 
@@ -91,7 +105,8 @@ impl RowKey {
 
     /// Whether the row lies in `space`.
     pub fn is_in(&self, space: &Space) -> bool {
-        self.parts().space == space.as_str().as_bytes()
+        let name = space.as_str().as_bytes();
+        usize::from(self.0[0]) == name.len() && self.0[1..].starts_with(name)
     }
 
     /// The key's place.
@@ -233,6 +248,9 @@ mod tests {
             assert_eq!(row_key.key(), plain);
             assert_eq!((row_key.place(), row_key.kind()), (7, Kind::Expiry));
             assert_eq!(row_key.space(), Space::numbered(0));
+            let scalar = key(7, plain, Kind::Scalar);
+            assert_eq!(row_key.clone().into_kind(Kind::Scalar), scalar, "also while somebody else holds the bytes");
+            assert_eq!(scalar.into_kind(Kind::Expiry), row_key);
             assert_eq!(RowKey::from_bytes(row_key.as_bytes().clone()), Some(row_key));
         }
     }

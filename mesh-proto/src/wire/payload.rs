@@ -4,11 +4,11 @@
 //! dot costs two to four bytes and the payload needs no context: the bytes that the log holds are the bytes that every
 //! peer gets. Decoders never allocate beyond the bytes they were given.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::bounded::First;
+use super::group::encode_group;
 use super::row::{decode_row, encode_row};
 use super::{Malformed, Writer};
 use crate::clock::Stamp;
@@ -22,7 +22,7 @@ use crate::vector::Vector;
 pub const PAYLOAD_FORMAT: u8 = 1;
 
 /// A dot with its replica id as an index into the payload's table.
-type Short = (u32, u64);
+pub(super) type Short = (u32, u64);
 
 #[derive(Serialize, Deserialize)]
 enum Stored {
@@ -71,16 +71,16 @@ struct StoredAdoption {
 
 /// Encodes a payload.
 pub fn encode_payload(payload: &Payload) -> Bytes {
-    let stored = match payload {
-        Payload::Group(group) => Stored::Group(shorten(group)),
-        Payload::Adoption(adoption) => Stored::Adoption(StoredAdoption {
+    let writer = Writer::versioned(PAYLOAD_FORMAT);
+    match payload {
+        Payload::Group(group) => encode_group(writer, group),
+        Payload::Adoption(adoption) => writer.value(&Stored::Adoption(StoredAdoption {
             space: adoption.space.clone(),
             vector: adoption.vector.clone(),
             rows: adoption.rows.iter().map(|(key, row)| (key.clone(), row.as_ref().map(encode_row))).collect(),
-        }),
-        Payload::Clock { mark_ms } => Stored::Clock { mark_ms: *mark_ms },
-    };
-    Writer::versioned(PAYLOAD_FORMAT).value(&stored)
+        })),
+        Payload::Clock { mark_ms } => writer.value(&Stored::Clock { mark_ms: *mark_ms }),
+    }
 }
 
 /// Decodes a payload; refuses what no encoder wrote.
@@ -114,19 +114,41 @@ pub struct Span {
     pub last: u64,
 }
 
+/// The same of borrowed bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpanRef<'a> {
+    /// The namespace's name.
+    pub space: &'a str,
+    /// The life that wrote them.
+    pub author: ReplicaId,
+    /// The first seq.
+    pub first: u64,
+    /// The last seq.
+    pub last: u64,
+}
+
 /// The fields of [`StoredGroup`] up to the number of its ops.
 #[derive(Deserialize)]
-struct Head {
-    space: Space,
-    ids: Vec<ReplicaId>,
+struct Head<'a> {
+    space: &'a str,
+    ids: First<ReplicaId>,
     first: u64,
     _stamp: Stamp,
-    _deps: Vec<Short>,
+    _deps: First<Short>,
     ops: u64,
 }
 
 /// Reads which ops a payload carries without decoding them; `None` for payloads that are no group.
 pub fn decode_span(bytes: &[u8]) -> Result<Option<Span>, Malformed> {
+    let owned = |SpanRef { space, author, first, last }| {
+        let space = Space::new(space).map_err(|_| Malformed)?;
+        Ok(Span { space, author, first, last })
+    };
+    peek_span(bytes)?.map(owned).transpose()
+}
+
+/// The same without taking anything out of the bytes.
+pub fn peek_span(bytes: &[u8]) -> Result<Option<SpanRef<'_>>, Malformed> {
     let (&[format, variant], rest) = bytes.split_first_chunk::<2>().ok_or(Malformed)?;
     if format != PAYLOAD_FORMAT {
         return Err(Malformed);
@@ -134,87 +156,10 @@ pub fn decode_span(bytes: &[u8]) -> Result<Option<Span>, Malformed> {
     if variant != 0 {
         return Ok(None);
     }
-    let (head, _ops): (Head, _) = postcard::take_from_bytes(rest).map_err(|_| Malformed)?;
-    let author = *head.ids.first().ok_or(Malformed)?;
+    let (head, _ops): (Head<'_>, _) = postcard::take_from_bytes(rest).map_err(|_| Malformed)?;
+    let author = head.ids.0.filter(|_| Space::is_name(head.space.as_bytes())).ok_or(Malformed)?;
     let last = head.first.checked_add(head.ops).and_then(|end| end.checked_sub(1)).ok_or(Malformed)?;
-    Ok(Some(Span { space: head.space, author, first: head.first, last }))
-}
-
-/// The replica ids of one payload, numbered as they come up.
-struct Table {
-    ids: Vec<ReplicaId>,
-    numbers: BTreeMap<ReplicaId, u32>,
-}
-
-impl Table {
-    fn new(author: ReplicaId) -> Self {
-        Self { ids: vec![author], numbers: [(author, 0)].into() }
-    }
-
-    fn dot(&mut self, dot: Dot) -> Short {
-        let next = u32::try_from(self.ids.len()).expect("a payload names fewer than 2^32 replicas");
-        let number = *self.numbers.entry(dot.replica).or_insert(next);
-        if number == next {
-            self.ids.push(dot.replica);
-        }
-        (number, dot.seq)
-    }
-
-    fn dots(&mut self, dots: impl IntoIterator<Item = Dot>) -> Vec<Short> {
-        dots.into_iter().map(|dot| self.dot(dot)).collect()
-    }
-
-    fn seen(&mut self, seen: &[Seen]) -> Vec<StoredSeen> {
-        let one = |seen: &Seen| StoredSeen {
-            presence: self.dot(seen.presence),
-            seq: seen.seq.wrapping_sub(seen.presence.seq),
-            up: seen.up,
-            down: seen.down,
-        };
-        seen.iter().map(one).collect()
-    }
-
-    fn op(&mut self, op: &Op) -> StoredOp {
-        match op {
-            Op::Key { key, effect } => self.effect(key.clone(), effect),
-            Op::Cut { context, resets } => StoredOp::Cut {
-                context: self.dots(context.dots()),
-                resets: resets.iter().map(|(key, seen)| (key.clone(), self.seen(seen))).collect(),
-            },
-        }
-    }
-
-    fn effect(&mut self, key: Bytes, effect: &Effect) -> StoredOp {
-        match effect {
-            Effect::Set { seen, value, deadline_ms } => StoredOp::Set {
-                key,
-                siblings: self.dots(seen.siblings.iter().copied()),
-                entries: self.seen(&seen.entries),
-                value: value.clone(),
-                deadline_ms: finite(*deadline_ms),
-            },
-            Effect::Reset { seen } => StoredOp::Reset {
-                key,
-                siblings: self.dots(seen.siblings.iter().copied()),
-                entries: self.seen(&seen.entries),
-            },
-            &Effect::Raise { generation, up, down, deadline_ms } => {
-                StoredOp::Raise { key, generation, up, down, deadline_ms: finite(deadline_ms) }
-            }
-            Effect::Drop { presence } => StoredOp::Drop { key, presence: self.dot(*presence) },
-            Effect::Expire { removed, deadline_ms } => {
-                StoredOp::Expire { key, removed: self.dots(removed.iter().copied()), deadline_ms: finite(*deadline_ms) }
-            }
-            Effect::Unexpire { removed } => StoredOp::Unexpire { key, removed: self.dots(removed.iter().copied()) },
-        }
-    }
-}
-
-fn shorten(group: &Group) -> StoredGroup {
-    let mut table = Table::new(group.author);
-    let deps = table.dots(group.deps.iter().copied());
-    let ops = group.ops.iter().map(|op| table.op(op)).collect();
-    StoredGroup { space: group.space.clone(), ids: table.ids, first: group.first, stamp: group.stamp, deps, ops }
+    Ok(Some(SpanRef { space: head.space, author, first: head.first, last }))
 }
 
 /// The ids of a payload that is being decoded.
@@ -284,10 +229,6 @@ fn lengthen(stored: StoredGroup) -> Result<Group, Malformed> {
         deps: ids.dots(stored.deps)?,
         ops: stored.ops.into_iter().map(|op| ids.op(op)).collect::<Result<_, _>>()?,
     })
-}
-
-fn finite(deadline_ms: DeadlineMs) -> Option<DeadlineMs> {
-    (deadline_ms != crate::crdt::NEVER_MS).then_some(deadline_ms)
 }
 
 fn infinite(deadline_ms: Option<DeadlineMs>) -> DeadlineMs {

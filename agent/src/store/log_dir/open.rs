@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use everett_mesh_proto::wire::decode_span;
+use everett_mesh_proto::wire::peek_span;
 
 use super::pool::{Pool, is_unfinished, parse_spare_name};
 use super::{GROUP_BYTES_MAX, Live, LogDir, LogSettings, Sealed};
@@ -181,7 +181,7 @@ fn scan<F: DiskFile>(file: F, header: &Header, name: &str) -> Result<Live<F>, Lo
         let commit = summary.next_commit();
         match cursor.step(commit).map_err(LogError::io(LogAction::Read, name))? {
             Step::Record => {
-                let span = decode_span(cursor.payload()).map_err(|_| LogError::Payload { commit })?;
+                let span = peek_span(cursor.payload()).map_err(|_| LogError::Payload { commit })?;
                 summary.note(offset, span.as_ref());
             }
             Step::Footer => break true,

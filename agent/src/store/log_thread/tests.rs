@@ -41,7 +41,7 @@ impl LogSink for Heard {
 fn sealed(commit: u64) -> Sealed {
     let commit = Commit(commit);
     let payload = encode_payload(&Payload::Clock { mark_ms: commit.0 });
-    let push = Output::Push { space: Space::numbered(0), payload: Bytes::copy_from_slice(&commit.0.to_le_bytes()) };
+    let push = Output::Push { payload: Bytes::copy_from_slice(&commit.0.to_le_bytes()) };
     (Record { commit, payload }, Held::new(commit, vec![push]))
 }
 

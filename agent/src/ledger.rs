@@ -48,7 +48,7 @@ use listener::Listener;
 use owed::Owed;
 
 pub use inbox::{Door, Doorway, Ended};
-pub use listener::{SocketError, SocketSettings};
+pub use listener::{Claim, Found, SocketError, SocketSettings, directory_of};
 pub use notice::Notice;
 pub use settings::{FlushSettings, Ports, Settings};
 
@@ -65,7 +65,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Why the ledger ended without being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The clients' socket cannot be made; nothing has begun.
+    /// The clients' socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The operating system refused to poll.
@@ -133,16 +133,18 @@ impl Ledger {
     pub fn open(
         doorway: Doorway,
         settings: Settings,
-        ports: Ports,
+        mut ports: Ports,
         host: Host,
         clock: Clock,
     ) -> Result<Self, LedgerError> {
-        let mut listener = Listener::bind(&settings.socket)?;
-        let registry = doorway.poll.registry();
-        registry.register(&mut listener.socket, LISTENER, Interest::READABLE).map_err(LedgerError::Poll)?;
+        let mut listener = ports.clients.take().map(Claim::open).transpose()?;
+        if let Some(listener) = &mut listener {
+            let registry = doorway.poll.registry();
+            registry.register(&mut listener.socket, LISTENER, Interest::READABLE).map_err(LedgerError::Poll)?;
+        }
         Ok(Self {
             doorway,
-            listener: Some(listener),
+            listener,
             links: Links::default(),
             log: LogSide { backlog: Vec::new(), durable: host.peers.durable().upto() },
             mesh: MeshSide::default(),

@@ -36,7 +36,7 @@ mod tls;
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -61,8 +61,8 @@ pub const DEFAULT_PORT: u16 = 7117;
 /// What the net needs to start.
 #[derive(Clone)]
 pub struct Setup {
-    /// The UDP address to listen on and dial from.
-    pub listen: SocketAddr,
+    /// The UDP socket to listen on and dial from; see [`bind`].
+    pub socket: Arc<UdpSocket>,
     /// Who we are and whom we trust.
     pub mtls: Arc<Mtls>,
     /// Bounds and paces.
@@ -77,7 +77,7 @@ pub struct Setup {
 
 impl std::fmt::Debug for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setup").field("listen", &self.listen).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Setup").field("socket", &self.socket).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -92,6 +92,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The socket cannot be driven.
+    #[error("cannot use the udp socket")]
+    Socket(#[source] io::Error),
     /// The TLS provider lacks the cipher suite that begins every QUIC handshake.
     #[error("the TLS provider cannot speak QUIC")]
     Cipher,
@@ -189,13 +192,18 @@ pub struct Inboxes {
     pub sessions: Inbox<SessionEvent>,
 }
 
+/// The UDP socket for a [`Setup`]: had before anything else of an agent begins, so that a second one on its port stops there.
+pub fn bind(listen: SocketAddr) -> Result<Arc<UdpSocket>, StartError> {
+    socket::bind(listen).map(Arc::new).map_err(|source| StartError::Bind { listen, source })
+}
+
 /// Starts the net on the current runtime. The task ends when every [`Net`] is dropped or `Command::Shutdown` is done.
 pub fn start(setup: &Setup) -> Result<(Net, Inboxes, JoinHandle<()>), StartError> {
     if setup.limits.inbound_bytes_max < FRAME_LEN_MAX {
         return Err(StartError::Limits);
     }
     let (endpoint, client) = endpoint::open(setup)?;
-    let local_address = endpoint.local_addr().map_err(|source| StartError::Bind { listen: setup.listen, source })?;
+    let local_address = endpoint.local_addr().map_err(StartError::Socket)?;
     let (command_sender, commands) = mpsc::channel(channels::COMMANDS);
     let (ask_sender, asks) = mpsc::channel(channels::ASKS);
     let (data_out, data) = channels::outlet(channels::DATA_EVENTS, Arc::clone(&setup.wake_data));

@@ -1,10 +1,13 @@
 //! The file that names an agent's process, for those who start and stop it by hand.
 //!
 //! It is written whole or not at all, and removed on the way out. A number alone proves nothing, since numbers are used
-//! again: whoever reads it must ask the process what it runs ([`Named::find`] does).
+//! again: whoever reads it must ask the process what it runs ([`Named::find`] does), and read its words as the process
+//! itself would, relative paths from its own working directory.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child};
 
@@ -39,12 +42,15 @@ impl Drop for PidFile {
 pub struct Named(Pid);
 
 impl Named {
-    /// The process that `pid_file` names, if it lives and was started with `argument` among its arguments.
-    pub fn find(pid_file: &Path, argument: &Path) -> Option<Self> {
+    /// The process that `pid_file` names, if it lives and was started with the configuration `config`.
+    pub fn find(pid_file: &Path, config: &Path) -> Option<Self> {
         let number = number(pid_file)?;
-        let line = fs::read(format!("/proc/{number}/cmdline")).ok()?;
-        let argument = argument.as_os_str().as_encoded_bytes();
-        line.split(|b| *b == 0).any(|word| word == argument).then_some(Self(Pid::from_raw(number)?))
+        let process = PathBuf::from(format!("/proc/{number}"));
+        let line = fs::read(process.join("cmdline")).ok()?;
+        let home = fs::read_link(process.join("cwd")).ok()?;
+        let config = canonical(config.to_owned());
+        let mut named = line.split(|b| *b == 0).filter(|word| !word.is_empty()).map(path_in_word);
+        named.any(|path| canonical(home.join(path)) == config).then_some(Self(Pid::from_raw(number)?))
     }
 
     /// The process of `child`: its number is not used again before it has been waited for.
@@ -63,12 +69,26 @@ impl Named {
     }
 }
 
+/// The path that a word of a command line may name: the whole word, or what follows `--option=`.
+fn path_in_word(word: &[u8]) -> &Path {
+    let value = word.starts_with(b"--").then(|| word.iter().position(|b| *b == b'=')).flatten();
+    Path::new(OsStr::from_bytes(value.map_or(word, |at| &word[at + 1..])))
+}
+
+/// The one name that a file has whichever way it is named; a file that is not there keeps the name given.
+fn canonical(path: PathBuf) -> PathBuf {
+    path.canonicalize().unwrap_or(path)
+}
+
 fn number(path: &Path) -> Option<i32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -91,16 +111,48 @@ mod tests {
         assert_eq!(number(&path), Some(1));
     }
 
+    /// A process in `directory` with these words on its command line, which ends when its input does.
+    fn process(directory: &Path, words: &[&str]) -> Child {
+        let mut command = process::Command::new("sh");
+        command.args(["-c", "echo; read line", "agent"]).args(words).current_dir(directory);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Before its first word it may still show the command line of the process that made it.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    }
+
     #[test]
-    fn only_a_live_process_with_the_argument_is_found() {
+    fn a_process_is_found_whichever_way_it_names_its_configuration() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("1.pid");
-        let _file = PidFile::write(&path).unwrap();
-        let own = std::env::args_os().next().expect("a process has a name");
-        let found = Named::find(&path, Path::new(&own)).expect("this process runs under its own name");
-        assert_eq!(found.0, rustix::process::getpid());
-        assert_eq!(Named::find(&path, Path::new("/some/other.toml")), None);
-        fs::write(&path, i32::MAX.to_string()).unwrap();
-        assert_eq!(Named::find(&path, Path::new(&own)), None);
+        let (pid_file, config) = (directory.path().join("1.pid"), directory.path().join("1/everett.toml"));
+        fs::create_dir(directory.path().join("1")).unwrap();
+        fs::write(&config, "").unwrap();
+        let absolute = config.to_str().unwrap();
+        for words in [
+            &["--config", absolute][..],
+            &["--config", "1/everett.toml"],
+            &["--config=./1/everett.toml"],
+            &["--config", "1/../1//everett.toml"],
+        ] {
+            let mut child = process(directory.path(), words);
+            fs::write(&pid_file, child.id().to_string()).unwrap();
+            assert_eq!(Named::find(&pid_file, &config), Named::child(&child), "{words:?}");
+            assert_eq!(Named::find(&pid_file, &directory.path().join("2/everett.toml")), None);
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            assert_eq!(Named::find(&pid_file, &config), None, "the process is gone");
+        }
+    }
+
+    #[test]
+    fn a_number_that_another_process_has_now_finds_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pid_file, config) = (directory.path().join("1.pid"), directory.path().join("everett.toml"));
+        fs::write(&config, "").unwrap();
+        let mut child = process(directory.path(), &["--config", "other.toml"]);
+        fs::write(&pid_file, child.id().to_string()).unwrap();
+        assert_eq!(Named::find(&pid_file, &config), None);
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 }

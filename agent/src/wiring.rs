@@ -8,11 +8,14 @@
 //! | courier | [`crate::courier`] | `Order`s, 256; full: the ledger keeps it |
 //! | mesh | tokio: the net ([`crate::net`]), membership ([`crate::mesh`]), signals | the net's own channels |
 //!
-//! The order of a start: certificates, store, replay, threads, socket; so the socket answers only when everything does.
+//! The order of a start: certificates, claims on the UDP port and the clients' socket, store, replay, threads, socket. So a
+//! second agent is refused before it touches a store, and the socket answers only when everything does.
 //! The order of an end: clients drain, membership leaves, the net closes, the threads end, the rest is flushed.
 
 mod threads;
 
+use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use everett_certs::Mtls;
@@ -32,9 +35,10 @@ use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::NodeIdentity;
-use crate::ledger::{LedgerError, SocketError};
-use crate::net::StartError;
+use crate::ledger::{Claim, LedgerError, SocketError, SocketSettings};
+use crate::net::{self, StartError};
 use crate::peers::Peers;
+use crate::pid_file::PidFile;
 use crate::store::{ChunkLimit, LogSettings, Store, StoreConfig, StoreError, StoreId};
 use crate::systemd;
 
@@ -56,6 +60,14 @@ pub enum AgentError {
     /// The clients' socket cannot be made.
     #[error(transparent)]
     Socket(SocketError),
+    /// The file that names the process cannot be written.
+    #[error("{}: cannot write the pid file", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The poll loop failed.
     #[error(transparent)]
     Ledger(LedgerError),
@@ -90,14 +102,41 @@ struct Prepared {
     clock: Clock,
     random: Pcg64,
     mtls: Arc<Mtls>,
+    claimed: Claimed,
     me: NodeIdentity,
     store: Store,
     replica: Replica,
 }
 
+/// What only one process can have, and what tells others who has it.
+struct Claimed {
+    udp: Arc<UdpSocket>,
+    clients: Claim,
+    pid_file: Option<PidFile>,
+}
+
+impl Claimed {
+    fn make(config: &Config) -> Result<Self, AgentError> {
+        let udp = net::bind(config.listen)?;
+        let clients = Claim::make(&socket_settings(config)).map_err(AgentError::Socket)?;
+        let named = config
+            .pid_file
+            .as_deref()
+            .map(|path| PidFile::write(path).map_err(|source| AgentError::PidFile { path: path.to_owned(), source }));
+        Ok(Self { udp, clients, pid_file: named.transpose()? })
+    }
+}
+
+/// The clients' socket as `config` wants it.
+pub fn socket_settings(config: &Config) -> SocketSettings {
+    let socket = &config.socket;
+    SocketSettings { path: socket.path.clone(), mode: socket.mode.0, group: socket.group.clone() }
+}
+
 /// Runs an agent until it is told to stop; returns when everything is on disk.
 pub fn run(config: &Config, reread: Reread) -> Result<(), AgentError> {
-    let prepared = prepare(config)?;
+    let mut prepared = prepare(config)?;
+    let _pid_file = prepared.claimed.pid_file.take();
     let (ledger, running) = threads::start(config, prepared, reread)?;
     systemd::ready("serving");
     tracing::info!(socket = %config.socket.path.display(), "serving");
@@ -114,6 +153,7 @@ fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     let clock = Clock::start();
     let mut random = Pcg64::try_from_rng(&mut SysRng).map_err(|_| AgentError::Random)?;
     let mtls = Arc::new(Mtls::load(&config.certificates)?);
+    let claimed = Claimed::make(config)?;
     let me = NodeIdentity::from(&mtls.identity());
     let placer = Placer::new(mtls.place_key().as_bytes());
     let mut store = Store::open(&StoreConfig {
@@ -135,7 +175,7 @@ fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     let mut replica = Replica::resume(replica_config, store.settled.clone());
     let replayed = store.replay(&mut replica)?;
     tracing::info!(node = %me, life = %replica.id(), replayed, clean = store.stopped_cleanly, "store is open");
-    Ok(Prepared { clock, random, mtls, me, store, replica })
+    Ok(Prepared { clock, random, mtls, claimed, me, store, replica })
 }
 
 /// A new life's id, later than every life of this node that the store knows of, flushed or not, whatever the clock says.

@@ -28,15 +28,6 @@ fn an_unknown_verb_is_a_usage_error() {
 }
 
 #[test]
-fn a_fine_configuration_is_called_fine() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = config(directory.path(), "certificates = \"certs\"\nseeds = []\n");
-    let (code, out, err) = words(&everett(&["agent", "--config", &path, "--check"]));
-    assert_eq!((code, out.as_str()), (0, ""));
-    assert!(err.ends_with(": fine\n"), "{err}");
-}
-
-#[test]
 fn a_bad_configuration_ends_with_its_own_code_and_says_where() {
     let directory = tempfile::tempdir().unwrap();
     let path = config(directory.path(), "certificates = \"certs\"\nseeds = []\nsseeds = []\n");
@@ -71,13 +62,4 @@ fn an_absent_agent_is_unreachable() {
         assert_eq!((code, out.as_str()), (5, ""), "{verb}");
         assert!(err.starts_with("error: no agent answers at /nowhere/s"), "{verb}: {err}");
     }
-}
-
-#[test]
-fn the_example_is_a_configuration() {
-    let directory = tempfile::tempdir().unwrap();
-    let (code, out, _) = words(&everett(&["agent", "--example"]));
-    assert_eq!(code, 0);
-    let path = config(directory.path(), &out);
-    assert_eq!(words(&everett(&["agent", "--config", &path, "--check"])).0, 0);
 }

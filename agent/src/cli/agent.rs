@@ -1,5 +1,7 @@
 //! `everett agent`: runs an agent, or only checks what it would run with.
 
+mod check;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +10,6 @@ use clap::Args;
 use super::failure::Failure;
 use super::say;
 use crate::config::{self, Config};
-use crate::pid_file::PidFile;
 use crate::telemetry::{self, Filter};
 use crate::wiring;
 
@@ -17,7 +18,7 @@ pub(super) struct AgentArgs {
     /// the configuration file
     #[arg(long, value_name = "FILE", default_value = "/etc/everett/everett.toml")]
     config: PathBuf,
-    /// only check the configuration, then end
+    /// only check the configuration and all that it names, then end
     #[arg(long, conflicts_with = "example")]
     check: bool,
     /// only print a configuration with every knob, its unit, default and price, then end
@@ -32,13 +33,14 @@ pub(super) fn run(args: &AgentArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     telemetry::filter(&config.log)?;
     if args.check {
-        say::talk(&format!("{}: fine", args.config.display()));
-        return Ok(());
+        let checked = check::check(&config)?;
+        checked.warnings.iter().for_each(|warning| say::talk(&format!("warning: {warning}")));
+        return Ok(say::data(&format!("{}: ok\n{}", args.config.display(), checked.lines.join("\n")))?);
     }
     let filter = telemetry::init(&config.log)?;
-    let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let path = args.config.clone();
-    Ok(wiring::run(&config, Arc::new(move || refilter(&filter, &path)))?)
+    let ended = wiring::run(&config, Arc::new(move || refilter(&filter, &path)));
+    ended.map_err(|error| Failure::of_agent(&config.state, error))
 }
 
 /// Puts the log filter of the configuration as it is now in the place of the present one; no other knob changes while the

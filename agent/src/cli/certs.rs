@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::say;
-use crate::exit::Exit;
 
 /// The longest lifetime one may ask for, in days.
 const DAYS_MAX: i64 = 36_500;
@@ -137,17 +136,6 @@ struct Said {
 impl From<String> for Said {
     fn from(data: String) -> Self {
         Self { data, warnings: Vec::new() }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let hint = error.hint();
-        let failure = Self::new(Exit::Config, error);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
     }
 }
 
@@ -302,7 +290,7 @@ fn warning_text(warning: &Warning) -> String {
 }
 
 /// A moment as people and programs both read it.
-fn date(moment: SystemTime) -> String {
+pub(super) fn date(moment: SystemTime) -> String {
     if moment < SystemTime::UNIX_EPOCH {
         // A certificate may claim it; the formatter would not survive it.
         return "before 1970".to_owned();

@@ -3,13 +3,27 @@
 //! Errors are typed everywhere below; here, at the very top, they become words.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use super::client::ClientError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
+use crate::ledger::SocketError;
 use crate::net::StartError;
+use crate::store::StoreError;
 use crate::telemetry::TelemetryError;
 use crate::wiring::AgentError;
+
+/// What to do about a UDP address that cannot be had.
+const BIND_HINT: &str = "does another agent run here, and is the address this host's? `listen` takes another one";
+
+/// A store that cannot be used, or cannot be used any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the store in {} cannot be used", state.display())]
+struct StoreUnusable {
+    state: PathBuf,
+    source: StoreError,
+}
 
 /// Why a verb did not do what it was asked for.
 #[derive(Debug)]
@@ -28,6 +42,35 @@ impl Failure {
     /// The same failure, with advice.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    fn hint_if(self, hint: Option<&'static str>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// Why the store in `state` cannot be used.
+    pub(crate) fn of_store(state: &Path, source: StoreError) -> Self {
+        let hint = source.hint();
+        Self::new(Exit::Store, StoreUnusable { state: state.to_owned(), source }).hint_if(hint)
+    }
+
+    /// Why an agent whose store is in `state` did not start, or ended.
+    pub(crate) fn of_agent(state: &Path, error: AgentError) -> Self {
+        match error {
+            AgentError::Certificates(error) => error.into(),
+            AgentError::Socket(error) => error.into(),
+            AgentError::Store(error) => Self::of_store(state, error),
+            error @ AgentError::Net(StartError::Bind { .. }) => Self::new(Exit::Config, error).hint(BIND_HINT),
+            error @ AgentError::PidFile { .. } => {
+                Self::new(Exit::Config, error).hint("make its directory, or leave `pid_file` out")
+            }
+            error @ (AgentError::Net(_) | AgentError::Ledger(_) | AgentError::Random | AgentError::Thread { .. }) => {
+                Self::new(Exit::Failed, error)
+            }
+        }
     }
 
     /// The code the process ends with.
@@ -80,25 +123,17 @@ impl From<ClientError> for Failure {
     }
 }
 
-impl From<AgentError> for Failure {
-    fn from(error: AgentError) -> Self {
-        match error {
-            AgentError::Certificates(error) => {
-                let hint = error.hint();
-                let failure = Self::new(Exit::Config, error);
-                match hint {
-                    Some(hint) => failure.hint(hint),
-                    None => failure,
-                }
-            }
-            error @ AgentError::Store(_) => Self::new(Exit::Store, error),
-            error @ (AgentError::Net(StartError::Bind { .. }) | AgentError::Socket(_)) => {
-                Self::new(Exit::Config, error)
-            }
-            error @ (AgentError::Net(_) | AgentError::Ledger(_) | AgentError::Random | AgentError::Thread { .. }) => {
-                Self::new(Exit::Failed, error)
-            }
-        }
+impl From<everett_certs::Error> for Failure {
+    fn from(error: everett_certs::Error) -> Self {
+        let hint = error.hint();
+        Self::new(Exit::Config, error).hint_if(hint)
+    }
+}
+
+impl From<SocketError> for Failure {
+    fn from(error: SocketError) -> Self {
+        let hint = error.hint();
+        Self::new(Exit::Config, error).hint(hint)
     }
 }
 

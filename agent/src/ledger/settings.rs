@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use tokio::sync::watch;
 
-use super::listener::SocketSettings;
+use super::listener::Claim;
 use crate::api::resp;
 use crate::courier::Order;
 use crate::keeper::Task;
@@ -19,8 +19,6 @@ use crate::systemd::Pulse;
 /// The ledger's knobs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The clients' socket.
-    pub socket: SocketSettings,
     /// What a request may consist of.
     pub request: resp::Limits,
     /// Most connections at a time; each costs some kilobytes while it does nothing.
@@ -54,11 +52,9 @@ impl Default for FlushSettings {
     }
 }
 
-impl Settings {
-    /// The defaults, on this socket.
-    pub fn on(socket: SocketSettings) -> Self {
+impl Default for Settings {
+    fn default() -> Self {
         Self {
-            socket,
             request: resp::Limits::default(),
             clients_max: 10_000,
             output_bytes_max: 256 << 20,
@@ -70,8 +66,10 @@ impl Settings {
     }
 }
 
-/// Where the ledger's outputs go, and where peers' words come from.
+/// Where the ledger's outputs go, and where clients and peers' words come from.
 pub struct Ports {
+    /// Where clients find the ledger from its opening on; `None` for one without clients.
+    pub clients: Option<Claim>,
     /// To the log: what one turn of the loop committed. Bounded; while it is full no client is served.
     pub log: Sender<Vec<Sealed>>,
     /// To the net; false if it did not take the command. Must not wait.

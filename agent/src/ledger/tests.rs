@@ -49,13 +49,14 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
 fn start_with(adjust: impl FnOnce(&mut Settings), connect: impl FnOnce(&mut Ports)) -> Running {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("everett.sock");
-    let mut settings = Settings::on(SocketSettings { path, mode: 0o600, group: None });
+    let mut settings = Settings::default();
     adjust(&mut settings);
     let (log_sender, sealed) = bounded(4);
     let log = Log::resume(Memory, Commit(0));
     let (doorway, door) = Doorway::open(settings.inbox_max).unwrap();
     let left = door.clone();
     let mut ports = Ports {
+        clients: Some(Claim::make(&SocketSettings { path, mode: 0o600, group: None }).unwrap()),
         log: log_sender,
         net: Box::new(|_| true),
         courier: bounded(1).0,

@@ -34,8 +34,7 @@ pub(super) fn open(setup: &Setup) -> Result<(Endpoint, ClientConfig), StartError
         .incoming_buffer_size_total(INCOMING_BYTES * INCOMING_MAX as u64);
     let mut client = tls::client(&setup.mtls)?;
     client.transport_config(Arc::new(transport(&setup.limits, true)?));
-    let endpoint = socket::open(setup.listen, reset::config(&setup.mtls), server)
-        .map_err(|source| StartError::Bind { listen: setup.listen, source })?;
+    let endpoint = socket::open(&setup.socket, reset::config(&setup.mtls), server).map_err(StartError::Socket)?;
     Ok((endpoint, client))
 }
 

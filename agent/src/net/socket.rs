@@ -12,13 +12,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// What the kernel is asked to hold for the mesh thread while it is busy, each way; it may grant less.
 const SOCKET_BUFFER_BYTES: usize = 2 << 20;
 
-/// An endpoint on `listen`, accepting with `server`. Must be called on the runtime that will drive it.
-pub(super) fn open(listen: SocketAddr, config: EndpointConfig, server: ServerConfig) -> io::Result<Endpoint> {
+/// An endpoint on `socket`, accepting with `server`. Must be called on the runtime that will drive it.
+pub(super) fn open(socket: &UdpSocket, config: EndpointConfig, server: ServerConfig) -> io::Result<Endpoint> {
     let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
-    Endpoint::new(config, Some(server), bind(listen)?, runtime)
+    Endpoint::new(config, Some(server), socket.try_clone()?, runtime)
 }
 
-fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {
+/// A socket of this process alone on `listen`.
+pub(super) fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
     if listen.is_ipv6() {
         // "All addresses" means those of both families.

@@ -17,7 +17,7 @@ pub enum StoreError {
     #[error("rows.redb: {0}")]
     Rows(Box<redb::Error>),
     /// The state directory cannot be made or opened.
-    #[error("state directory: {0}")]
+    #[error("cannot make or open a file")]
     Folder(#[source] io::Error),
     /// Another process has this store open.
     #[error("rows.redb is in use by another agent")]
@@ -39,18 +39,16 @@ pub enum StoreError {
         expected: ClusterId,
     },
     /// The store was placed under another key: `place.key` was exchanged.
-    #[error("the store was written under another place.key; put the cluster's own key back")]
+    #[error("the store was written under another place.key")]
     PlaceKey,
     /// A fact in `rows.redb` is missing or has another shape.
-    #[error("rows.redb: the fact {0} is damaged; restore a backup")]
+    #[error("rows.redb: the fact {0} is damaged")]
     Fact(&'static str),
     /// A stored row or its key is not what was written.
-    #[error("rows.redb: the row {0} is damaged; restore a backup, or run `everett check`")]
+    #[error("rows.redb: the row {0} is damaged")]
     Row(String),
     /// Records that the rows do not hold yet are missing at the log's start.
-    #[error(
-        "the log begins with commit {first}, but rows.redb needs those after {watermark:?}; restore both from one backup"
-    )]
+    #[error("the log begins with commit {first}, but rows.redb needs those after {}", watermark.0)]
     LogTooYoung {
         /// What the rows describe.
         watermark: Commit,
@@ -58,7 +56,7 @@ pub enum StoreError {
         first: u64,
     },
     /// The log ends before what was flushed from it.
-    #[error("the log ends with commit {last}, but rows.redb holds {flushed:?}; restore both from one backup")]
+    #[error("the log ends with commit {last}, but rows.redb holds commit {}", flushed.0)]
     LogTooOld {
         /// What was flushed.
         flushed: Commit,
@@ -66,6 +64,31 @@ pub enum StoreError {
         last: u64,
     },
 }
+
+impl StoreError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Log(error) => return error.hint(),
+            Self::Rows(_) => return None,
+            Self::Folder(_) => "may this user make and write the directory `state` names, and is there space?",
+            Self::InUse => "stop the other agent, or give this one a `state` of its own",
+            Self::Version { .. } => "start the newer program that wrote it",
+            Self::Cluster { .. } => {
+                "are `state` and `certificates` of the same node? A node of another cluster starts empty"
+            }
+            Self::PlaceKey => "put the cluster's own place.key back; it is the same on every node and never changes",
+            Self::Fact(_) | Self::Row(_) => DAMAGED,
+            Self::LogTooYoung { .. } | Self::LogTooOld { .. } => TWO_BACKUPS,
+        })
+    }
+}
+
+/// What to do about files that are not what was written.
+const DAMAGED: &str = "restore a backup, or move the directory away and start empty: peers send everything";
+
+/// What to do about two parts that are not of one moment.
+const TWO_BACKUPS: &str = "restore rows.redb and log/ from one backup";
 
 impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
@@ -90,7 +113,7 @@ pub enum LogError {
     #[error("log: closed by an earlier write error")]
     Failed,
     /// A segment in use has no readable header.
-    #[error("log: {file} has a damaged header; restore a backup, or run `everett check`")]
+    #[error("log: {file} has a damaged header")]
     Header {
         /// The segment.
         file: String,
@@ -112,7 +135,7 @@ pub enum LogError {
         file: String,
     },
     /// A record is damaged although later groups, written after it was durable, are intact.
-    #[error("log: commit {commit} is damaged at byte {offset} of {file}; restore a backup, or run `everett check`")]
+    #[error("log: commit {commit} is damaged at byte {offset} of {file}")]
     Corrupt {
         /// The segment.
         file: String,
@@ -122,7 +145,7 @@ pub enum LogError {
         commit: u64,
     },
     /// A segment is missing.
-    #[error("log: commit {expected} is missing, {file} begins with another; restore a backup")]
+    #[error("log: commit {expected} is missing, {file} begins with another")]
     Gap {
         /// The commit that should have come next.
         expected: u64,
@@ -136,10 +159,10 @@ pub enum LogError {
         commit: u64,
     },
     /// The directory already holds a log.
-    #[error("log: there is a log here, but no rows beside it; restore rows.redb, or move the log away")]
+    #[error("log: there is a log here, but no rows beside it")]
     Exists,
     /// The directory holds no log.
-    #[error("log: the log is missing; restore it together with rows.redb")]
+    #[error("log: the log is missing")]
     Missing,
     /// A payload does not fit the format's 32-bit length. Nothing was written.
     #[error("log: a record of {length_bytes} bytes does not fit the format")]
@@ -156,6 +179,17 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Io { .. } => "mend the disk or make room on it, and start again: what was acknowledged is there",
+            Self::Version { .. } | Self::Payload { .. } => "start the newer program that wrote it",
+            Self::Header { .. } | Self::Corrupt { .. } => DAMAGED,
+            Self::Foreign { .. } | Self::Gap { .. } | Self::Exists | Self::Missing => TWO_BACKUPS,
+            Self::Failed | Self::Recycled { .. } | Self::TooLong { .. } => return None,
+        })
+    }
+
     /// Wraps an operating system's error.
     pub(crate) fn io(action: LogAction, file: &str) -> impl FnOnce(io::Error) -> Self {
         let file = file.to_owned();

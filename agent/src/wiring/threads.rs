@@ -1,5 +1,6 @@
 //! Starts the threads with their channels, and ends them in the order in which they depend on each other.
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -20,7 +21,7 @@ use crate::config::Config;
 use crate::courier;
 use crate::identity::NodeIdentity;
 use crate::keeper::{self, Task};
-use crate::ledger::{Door, Doorway, FlushSettings, Ledger, Notice, Ports, Settings, SocketSettings};
+use crate::ledger::{Door, Doorway, FlushSettings, Ledger, Notice, Ports, Settings};
 use crate::mesh;
 use crate::net::{self, Command, Limits, Local, MeshThread, Net, NotTaken};
 use crate::store::{
@@ -88,7 +89,7 @@ impl Lines {
 
 /// Starts everything but the ledger's loop, which is for the caller's thread.
 pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Result<(Ledger, Running), AgentError> {
-    let Prepared { clock, mut random, mtls, me, store, replica } = prepared;
+    let Prepared { clock, mut random, mtls, claimed, me, store, replica } = prepared;
     let (doorway, door) = Doorway::open(NOTICES).map_err(|source| AgentError::Thread { name: "ledger", source })?;
     let Lines { commits, log, tasks, orders, mesh } = Lines::lay();
     let durable = store.log.durable();
@@ -109,7 +110,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
         mtls: Arc::clone(&mtls),
         reread,
     };
-    let net = start_net(config, mtls, hello_receiver, (door.clone(), tasks.0.clone()), membership)?;
+    let net = start_net((claimed.udp, mtls), hello_receiver, (door.clone(), tasks.0.clone()), membership)?;
 
     let keeper_tools = keeper::Tools {
         file: store.file.clone(),
@@ -134,6 +135,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
     ];
     let (net_port, task_port, mesh_port) = (net.net.clone(), tasks.0, mesh.0);
     let ports = Ports {
+        clients: Some(claimed.clients),
         log: commits.0,
         net: Box::new(move |command| net_port.tell(command)),
         courier: orders.0,
@@ -180,14 +182,13 @@ fn hello(life: Life, replica: &Replica) -> Local {
 }
 
 fn start_net(
-    config: &Config,
-    mtls: Arc<Mtls>,
+    (socket, mtls): (Arc<UdpSocket>, Arc<Mtls>),
     local: watch::Receiver<Arc<Local>>,
     (door, tasks): (Door<Notice>, Sender<Task>),
     membership: Membership,
 ) -> Result<MeshThread, AgentError> {
     let setup = net::Setup {
-        listen: config.listen,
+        socket,
         mtls,
         limits: Limits::default(),
         local,
@@ -200,17 +201,15 @@ fn start_net(
 
 fn settings(config: &Config) -> Settings {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let socket = SocketSettings {
-        path: config.socket.path.clone(),
-        mode: config.socket.mode.0,
-        group: config.socket.group.clone(),
-    };
-    let mut settings = Settings::on(socket);
-    settings.clients_max = usize::try_from(config.limits.clients_max).unwrap_or(usize::MAX);
-    settings.output_bytes_max = bytes(config.limits.output_buffer_bytes);
-    settings.flush =
-        FlushSettings { memtable_bytes: bytes(config.store.memtable_bytes.resolve()), ..FlushSettings::default() };
-    settings
+    Settings {
+        clients_max: usize::try_from(config.limits.clients_max).unwrap_or(usize::MAX),
+        output_bytes_max: bytes(config.limits.output_buffer_bytes),
+        flush: FlushSettings {
+            memtable_bytes: bytes(config.store.memtable_bytes.resolve()),
+            ..FlushSettings::default()
+        },
+        ..Settings::default()
+    }
 }
 
 fn reopen(folder: &Folder) -> Result<Folder, AgentError> {

@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use tempfile::TempDir;
 
 use super::*;
+use crate::exit::Exit;
 
 #[derive(Debug, Parser)]
 struct Line {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::world::{Agent, FIRST, Start, authority, bundle, local, mtls, pair, patient, quick, setup, until};
 use crate::net::messages::{Command, DataEvent, DownReason, MemberEvent};
 use crate::net::refusal::{Close, Refusal};
-use crate::net::{Inbox, Limits, Setup, StartError, Target, spawn, start};
+use crate::net::{Inbox, Limits, Setup, StartError, Target, bind, spawn, start};
 
 #[tokio::test]
 async fn two_agents_link_and_know_each_other_by_their_certificates() {
@@ -162,13 +162,14 @@ async fn a_process_that_died_is_found_gone_by_the_one_after_it() {
     dying.shutdown_background();
     drop(old);
     let (_local, following) = watch::channel(Arc::new(local(Start { boot_epoch: 6, nonce: 101 })));
-    let next = Setup { listen: address, ..setup(&shared, quick(), following) };
-    let mut running = None;
+    let mut socket = None;
     until(|| {
-        running = start(&next).ok();
-        running.is_some()
+        socket = bind(address).ok();
+        socket.is_some()
     })
     .await;
+    let next = Setup { socket: socket.unwrap(), ..setup(&shared, quick(), following) };
+    let _running = start(&next).unwrap();
     assert_eq!(a.down().await, (id, DownReason::Reset));
     assert_eq!(a.up().await.0, id);
 }
@@ -232,13 +233,8 @@ fn threads_speak_to_nets_on_threads_of_their_own() {
 
 #[tokio::test]
 async fn a_port_in_use_is_an_error_and_not_a_panic() {
-    let authority = authority();
-    let taken = Agent::new(&authority, "a");
-    let (_sender, local) = watch::channel(Arc::new(local(FIRST)));
-    let shared = mtls(bundle(&authority, "b").path());
-    let setup = Setup { listen: taken.net.local_address(), ..setup(&shared, quick(), local) };
-    assert!(matches!(start(&setup), Err(StartError::Bind { .. })));
-    assert!(matches!(spawn(setup, |_, _| async {}), Err(StartError::Bind { .. })));
+    let taken = Agent::new(&authority(), "a");
+    assert!(matches!(bind(taken.net.local_address()), Err(StartError::Bind { .. })));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::net::{
     Command, DataEvent, DownReason, Inboxes, Limits, LinkMeter, Local, MemberEvent, Net, Refusal, SessionEvent, Setup,
-    Target, start,
+    Target, bind, start,
 };
 
 /// Longer than anything takes on a busy machine; a condition that does not come is a failure.
@@ -66,7 +66,7 @@ pub(super) fn local(start: Start) -> Local {
 
 pub(super) fn setup(mtls: &Arc<Mtls>, limits: Limits, local: watch::Receiver<Arc<Local>>) -> Setup {
     Setup {
-        listen: "127.0.0.1:0".parse().unwrap(),
+        socket: bind("127.0.0.1:0".parse().unwrap()).unwrap(),
         mtls: Arc::clone(mtls),
         limits,
         local,

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use everett_tests::cluster::{Cluster, PATIENCE, wait};
+use everett_tests::cluster::{Cluster, PATIENCE, Router, wait};
+use redis::Commands;
 
 /// How long it may take, at the median, until every other agent knows of a death.
 const KNOWN_WITHIN: Duration = Duration::from_secs(4);
@@ -55,6 +56,34 @@ fn a_killed_agent_is_known_to_be_gone_by_all_others_within_seconds() {
 fn of_twenty_kills_the_median_is_known_within_seconds() {
     let times = kill_and_time(20);
     assert!(times[times.len() / 2] <= KNOWN_WITHIN, "{times:?}");
+}
+
+/// Five agents, every fifth packet lost between them, for so long; nobody may be accused by anybody.
+fn lose_packets_for(long: Duration) {
+    const AGENTS: usize = 5;
+    let mut cluster = Cluster::laid_out(AGENTS);
+    let _router = Router::between(&mut cluster, AGENTS, 0.2);
+    (0..AGENTS).for_each(|index| cluster.agent(index).start());
+    cluster.wait_until_whole();
+    let began = Instant::now();
+    wait::until("the time is up", long + PATIENCE, || began.elapsed() >= long);
+    for index in 0..AGENTS {
+        assert_eq!(cluster.agent(index).figure("found_unreachable"), 0, "at agent {index}");
+        assert_eq!(cluster.agent(index).figure("members_alive"), AGENTS as u64, "at agent {index}");
+    }
+    cluster.client(0).set::<_, _, ()>("k", "v").expect("a local write succeeds");
+    cluster.wait_until_converged();
+}
+
+#[test]
+fn nobody_is_accused_because_packets_are_lost() {
+    lose_packets_for(Duration::from_secs(20));
+}
+
+#[test]
+#[ignore = "takes ten minutes"]
+fn nobody_is_accused_in_ten_minutes_of_lost_packets() {
+    lose_packets_for(Duration::from_mins(10));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod certs;
 pub mod client;
 mod demo;
 mod failure;
+mod leave;
 mod members;
 mod report;
 mod say;
@@ -39,7 +40,9 @@ enum Verb {
     /// show what an agent knows of itself and of its peers
     Status(SocketArgs),
     /// list the members of the mesh, this agent included
-    Members(SocketArgs),
+    Members(members::MembersArgs),
+    /// let an agent finish, take its leave of the mesh, and end
+    Leave(leave::LeaveArgs),
     /// show how long things take, as percentiles
     Report(SocketArgs),
     /// run a mesh on this host, at work, cut apart and healed
@@ -64,6 +67,7 @@ pub fn run() -> ExitCode {
         Verb::Certs(args) => certs::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Members(args) => members::run(&args),
+        Verb::Leave(args) => leave::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Demo(args) => demo::run(&args),
     };

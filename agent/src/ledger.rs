@@ -177,6 +177,9 @@ impl Ledger {
                 }
             }
             self.serve_ready(&mut scratch)?;
+            if self.host.phase == Phase::Draining && self.timers.drain.is_none() {
+                self.begin_drain();
+            }
             self.handle_timeouts()?;
             self.heed_signals();
             self.seal()?;

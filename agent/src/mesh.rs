@@ -8,6 +8,7 @@
 
 mod address;
 mod known;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::net::{Command, Inbox, Lane, LinkMeter, MemberEvent, Net, Target};
 
 pub use address::advertised;
 pub use known::{decode_known, encode_known};
+pub use tally::Tally;
 
 use known::Known;
 
@@ -48,6 +50,8 @@ pub struct Listed {
     pub addresses: Vec<SocketAddr>,
     /// The round trip, if it was ever measured.
     pub rtt: Option<Duration>,
+    /// Whether most first probes of it go unanswered, though it lives.
+    pub degraded: bool,
     /// Whether this is the node itself.
     pub own: bool,
 }
@@ -55,8 +59,8 @@ pub struct Listed {
 /// What membership tells the rest of the agent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum News {
-    /// Who is here.
-    Roster(Arc<Vec<Listed>>),
+    /// Who is here, and the figures of membership.
+    Roster(Arc<Vec<Listed>>, Tally),
     /// A probe of this node was answered.
     Probed {
         /// Who.
@@ -133,14 +137,24 @@ struct Mesh {
     remember: Remember,
     roster_due: bool,
     known: Known,
+    tally: Tally,
 }
 
 /// Drives membership until the net ends.
 pub async fn run(setup: Setup, net: Net, mut inbox: Inbox<MemberEvent>) {
     let Setup { config, record, seeds, known, seed, clock, mut orders, tell, remember } = setup;
     let machine = Membership::new(clock.now(), config, record, seed);
-    let meters = BTreeMap::new();
-    let mut mesh = Mesh { machine, net, clock, meters, tell, remember, roster_due: true, known: Known::default() };
+    let mut mesh = Mesh {
+        machine,
+        net,
+        clock,
+        meters: BTreeMap::new(),
+        tell,
+        remember,
+        roster_due: true,
+        known: Known::default(),
+        tally: Tally::default(),
+    };
     for seed in seeds {
         mesh.command(Command::Connect { target: Target::Seed(seed), addresses: Vec::new() }).await;
     }
@@ -184,7 +198,10 @@ impl Mesh {
                 self.input(Input::Transport(Transport::Connected { node: peer.id, rtt })).await;
             }
             MemberEvent::Datagram { peer, bytes } => match decode_datagram::<Datagram>(&bytes) {
-                Ok(message) => self.input(Input::Datagram { from: peer, message }).await,
+                Ok(message) => {
+                    self.tally.datagrams_received += 1;
+                    self.input(Input::Datagram { from: peer, message }).await;
+                }
                 Err(error) => tracing::debug!(%peer, %error, "a datagram that is none of membership's"),
             },
             MemberEvent::Frame { peer, frame, credit } => {
@@ -239,6 +256,7 @@ impl Mesh {
             match output {
                 Output::Datagram { to, message } => {
                     let bytes = encode_datagram(&message);
+                    self.tally.datagrams_sent += 1;
                     self.command(Command::Datagram { peer: to, bytes }).await;
                 }
                 Output::Stream { to, message } => match encode_frame(&message) {
@@ -251,7 +269,7 @@ impl Mesh {
         }
         if self.roster_due {
             let roster = Arc::new(self.roster());
-            self.roster_due = !(self.tell)(News::Roster(roster));
+            self.roster_due = !(self.tell)(News::Roster(roster, self.tally.of(&self.machine)));
         }
     }
 
@@ -260,6 +278,7 @@ impl Mesh {
             self.roster_due = true;
             self.known.changed();
         }
+        self.tally.count(&event);
         match event {
             Event::Up { life } | Event::Returned { life } => {
                 tracing::info!(member = self.name(life.id), "member is here");
@@ -327,6 +346,7 @@ impl Mesh {
             state: member.state,
             addresses: member.addrs.to_vec(),
             rtt: member.rtt,
+            degraded: member.degraded,
             own: member.node == own,
         });
         listed.collect()

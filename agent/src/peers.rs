@@ -14,7 +14,7 @@ use everett_mesh_proto::replica::{Alarm, Output, Outputs, Replica};
 use everett_mesh_proto::time::Now;
 use everett_mesh_proto::vector::Vector;
 
-use crate::mesh::Listed;
+use crate::mesh::{Listed, Tally};
 use crate::metrics::{Metrics, PeerPath};
 
 pub use links::{PeerLink, PeerLinks, PeerReport};
@@ -54,6 +54,7 @@ pub struct Peers {
     /// How often a seed was dialed in vain.
     pub seeds_unreached: u64,
     roster: Arc<Vec<Listed>>,
+    tally: Tally,
     durable: Durable,
     vectors: Vectors,
 }
@@ -68,14 +69,26 @@ impl Peers {
             fenced: false,
             seeds_unreached: 0,
             roster: Arc::default(),
+            tally: Tally::default(),
             durable,
             vectors,
         }
     }
 
     /// Membership says who is here.
-    pub fn listed(&mut self, roster: Arc<Vec<Listed>>) {
+    pub fn listed(&mut self, roster: Arc<Vec<Listed>>, tally: Tally) {
         self.roster = roster;
+        self.tally = tally;
+    }
+
+    /// The figures of membership, as it said last.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// How many members are in one of these states, this node included.
+    pub fn members_that_are(&self, states: &[MemberState]) -> usize {
+        self.roster.iter().filter(|listed| states.contains(&listed.state)).count()
     }
 
     /// Who is here, as membership said last.

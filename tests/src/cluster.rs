@@ -2,10 +2,12 @@
 //!
 //! Every agent is the `everett` binary with a configuration, a bundle and a state directory of its own in one temporary
 //! directory, reached by stock Redis client code over its Unix socket. Nothing is left behind, whatever a test does; a
-//! failing test prints the end of each agent's log. What this does not do: delay or loss between agents.
+//! failing test prints the end of each agent's log. What this does not do: delay between agents; loss there is
+//! with a [`Router`] between them.
 
 mod agent;
 mod binary;
+mod router;
 pub mod wait;
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -18,6 +20,7 @@ use redis::Connection;
 use tempfile::TempDir;
 
 pub use agent::Agent;
+pub use router::Router;
 
 /// How long agents may take to find each other, and to hold the same, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);

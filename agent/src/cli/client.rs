@@ -85,6 +85,16 @@ impl Client {
         let reply = Reply::read(&mut self.stream)?;
         if let Reply::Error(words) = reply { Err(ClientError::Refused(words)) } else { Ok(reply) }
     }
+
+    /// Waits until the agent closes the connection by itself.
+    pub fn wait_for_end(&mut self) -> Result<(), ClientError> {
+        match Reply::read(&mut self.stream) {
+            Err(ClientError::Closed) => Ok(()),
+            Err(ClientError::Broken(error)) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(ProtocolError::Malformed.into()),
+        }
+    }
 }
 
 #[cfg(test)]

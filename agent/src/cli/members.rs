@@ -1,5 +1,8 @@
 //! `everett members`: who is in the mesh, as one agent sees it, itself included.
 
+mod watch;
+
+use clap::Args;
 use serde_json::{Map, Value};
 
 use super::client::Client;
@@ -11,12 +14,30 @@ use crate::report;
 const FIELDS: [(&str, &str); 5] =
     [("node", "name"), ("site", "site"), ("state", "state"), ("addr", "addr"), ("rtt_us", "rtt_us")];
 
-pub(super) fn run(args: &SocketArgs) -> Result<(), Failure> {
-    let mut client = Client::connect(&args.socket)?;
-    let own = ask::object(&mut client, "MESH.INFO")?;
-    let peers = ask::objects(&mut client, "MESH.PEERS")?;
-    let members = members(&own, &peers);
+/// What `everett members` is told.
+#[derive(Debug, Args)]
+pub(super) struct MembersArgs {
+    #[command(flatten)]
+    agent: SocketArgs,
+    /// go on, with a line whenever a member comes, changes its state, or goes
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
+    if args.watch {
+        return watch::run(&args.agent);
+    }
+    let args = &args.agent;
+    let members = listed(&mut Client::connect(&args.socket)?)?;
     Ok(say::data(&if args.json { format!("{:#}", Value::Array(members)) } else { table(&members) })?)
+}
+
+/// Who is in the mesh now, in order of names.
+fn listed(client: &mut Client) -> Result<Vec<Value>, Failure> {
+    let own = ask::object(client, "MESH.INFO")?;
+    let peers = ask::objects(client, "MESH.PEERS")?;
+    Ok(members(&own, &peers))
 }
 
 fn members(own: &Map<String, Value>, peers: &[Map<String, Value>]) -> Vec<Value> {

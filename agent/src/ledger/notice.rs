@@ -92,7 +92,7 @@ impl Ledger {
     fn take_news(&mut self, news: News) {
         let peers = &mut self.host.peers;
         match news {
-            News::Roster(roster) => peers.listed(roster),
+            News::Roster(roster, tally) => peers.listed(roster, tally),
             News::Probed { node, rtt } => {
                 if let Some(name) = peers.name_of(node) {
                     self.host.metrics.record_peer(PeerPath::Probe, &name, rtt);

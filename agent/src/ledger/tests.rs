@@ -258,6 +258,15 @@ fn a_drain_answers_what_is_in_flight_and_refuses_what_is_new() {
 }
 
 #[test]
+fn a_client_may_make_the_agent_leave() {
+    let running = start(|_| {});
+    let mut client = running.connect();
+    client.say("MESH.LEAVE\r\nGET n\r\n");
+    assert_eq!([client.line(), client.line()], ["+OK", "-ERR closing"]);
+    assert_eq!(running.thread.join().unwrap().unwrap().phase, Phase::Draining);
+}
+
+#[test]
 fn a_full_log_makes_clients_wait_and_loses_nothing() {
     let mut running = start(|settings| settings.held_bytes_max = 16);
     let mut clients: Vec<Client> = (0..20).map(|_| running.connect()).collect();

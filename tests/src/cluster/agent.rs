@@ -182,14 +182,34 @@ impl Agent {
 
     /// How many others the agent believes to answer, if it says.
     pub fn peers_alive(&self) -> Option<usize> {
+        let states = self.states()?;
+        Some(states.iter().filter(|(name, state)| state == "alive" && *name != self.name).count())
+    }
+
+    /// The state that the agent holds of another, if it says and knows it.
+    pub fn state_of(&self, name: &str) -> Option<String> {
+        self.states()?.into_iter().find(|(known, _)| known == name).map(|(_, state)| state)
+    }
+
+    /// Name and state of every other member, if the agent answers.
+    fn states(&self) -> Option<Vec<(String, String)>> {
         let mut client = self.try_client().ok()?;
         let peers: Vec<Vec<(String, Value)>> = redis::cmd("MESH.PEERS").query(&mut client).ok()?;
-        let is = |value: &Value, word: &str| matches!(value, Value::BulkString(bytes) if bytes == word.as_bytes());
-        let alive = peers.iter().filter(|peer| {
-            let field = |name: &str, word: &str| peer.iter().any(|(key, value)| key == name && is(value, word));
-            field("state", "alive") && !field("node", &self.name)
+        let states = peers.into_iter().map(|peer| {
+            let field = |name: &str| {
+                let value = peer.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+                value.and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
+            };
+            (field("node"), field("state"))
         });
-        Some(alive.count())
+        Some(states.collect())
+    }
+
+    /// Runs a verb of the command line at this agent's socket, to its end or beside the test.
+    pub fn verb(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(binary::path());
+        command.args(words).arg("--socket").arg(self.socket());
+        command
     }
 
     /// A figure of `MESH.INFO`.

@@ -7,7 +7,7 @@ use everett_mesh_proto::membership::MemberState;
 use super::super::call::Call;
 use super::super::host::Phase;
 use super::super::resp::Reply;
-use crate::peers::PeerReport;
+use crate::peers::{PeerReport, Peers};
 
 /// One value of a report.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +57,7 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
     let (peers, counts) = (&host.peers, host.peers.counts);
     let linked = peers.push.peers().count();
     let number = |value: usize| Fact::count(value as u64);
-    vec![
+    let mut facts = vec![
         ("node", Fact::Text(about.node.clone())),
         ("site", Fact::Text(about.site.clone())),
         ("cluster", Fact::Text(about.cluster.clone())),
@@ -82,6 +82,30 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
         ("skewed", Fact::count(counts.skewed)),
         ("divergences", Fact::count(counts.divergences)),
         ("forks", Fact::count(counts.forks)),
+    ];
+    facts.extend(membership(&host.peers));
+    facts
+}
+
+/// What membership tells of itself.
+fn membership(peers: &Peers) -> [(&'static str, Fact); 13] {
+    let tally = peers.tally();
+    let members = |states: &[MemberState]| Fact::count(peers.members_that_are(states) as u64);
+    let degraded = peers.roster().iter().filter(|listed| listed.degraded).count();
+    [
+        ("members_alive", members(&[MemberState::Alive, MemberState::Probation])),
+        ("members_unreachable", members(&[MemberState::Unreachable])),
+        ("members_dead", members(&[MemberState::Dead])),
+        ("members_left", members(&[MemberState::Left])),
+        ("members_degraded", Fact::count(degraded as u64)),
+        ("isolated", Fact::Number(tally.isolated.into())),
+        ("incarnation", Fact::Number(tally.incarnation.into())),
+        ("view", Fact::Text(format!("{:016x}", tally.view))),
+        ("came", Fact::count(tally.came)),
+        ("found_unreachable", Fact::count(tally.found_unreachable)),
+        ("returned", Fact::count(tally.returned)),
+        ("probe_datagrams_sent", Fact::count(tally.datagrams_sent)),
+        ("probe_datagrams_received", Fact::count(tally.datagrams_received)),
     ]
 }
 

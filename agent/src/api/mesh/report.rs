@@ -2,6 +2,7 @@
 
 use super::super::call::{Call, Flow, Wait};
 use super::super::command::{ALWAYS, Command, Flags, Group, Handler, Keys};
+use super::super::host::Phase;
 use super::super::refusal::Stop;
 use super::facts::{Fact, facts, figures};
 
@@ -26,6 +27,11 @@ pub(in super::super) const COMMANDS: &[Command] = &[
         "0.1.0",
         "O(N) where N is the number of members",
         "Returns how far each peer is behind this agent's writes.",
+    ),
+    mesh("mesh.leave", 1, leave).flags(ALWAYS.and(Flags::ADMIN)).docs(
+        "0.1.0",
+        "O(1)",
+        "Lets this agent finish, take its leave of the mesh, and end.",
     ),
     mesh("mesh.peers", 1, peers).docs(
         "0.1.0",
@@ -71,6 +77,13 @@ fn lag(call: &mut Call<'_>) -> Result<(), Stop> {
         figures.retain(|(name, _)| matches!(*name, "state" | "lag_ops" | "lag_ms"));
         write(call, &figures);
     }
+    Ok(())
+}
+
+fn leave(call: &mut Call<'_>) -> Result<(), Stop> {
+    // The loop sees it at the end of its turn.
+    call.host.phase = Phase::Draining;
+    call.reply.ok();
     Ok(())
 }
 

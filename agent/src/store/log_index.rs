@@ -66,12 +66,11 @@ impl SegmentSummary {
         self.next_commit += 1;
         let Some(span) = span else { return };
         let known = self.runs.get_mut(span.space).and_then(|authors| authors.get_mut(&span.author));
-        let runs = match known {
-            Some(runs) => runs,
-            None => {
-                let space = Space::new(span.space).expect("a span that was decoded names a namespace");
-                self.runs.entry(space).or_default().entry(span.author).or_default()
-            }
+        let runs = if let Some(runs) = known {
+            runs
+        } else {
+            let space = Space::new(span.space).expect("a span that was decoded names a namespace");
+            self.runs.entry(space).or_default().entry(span.author).or_default()
         };
         match runs.last_mut() {
             Some(run) if run.0 <= span.first && span.first <= run.1.saturating_add(1) => {

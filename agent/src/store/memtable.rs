@@ -24,18 +24,18 @@ use everett_mesh_proto::rows::{Cut, Found, Position, Row, RowKey, Rows};
 
 use super::error::StoreError;
 use super::flush::{FlushJob, Flushed};
-use super::placed::Placed;
+use super::placed::{Ordered, Ordinal, Placed};
 use super::row_cache::{Remembered, RowCache};
 use super::rows_file::{RowsFile, Snapshot};
 
 /// What a row costs in memory beside its key and values: its share of the table, of the order, headers.
-const ROW_OVERHEAD_BYTES: usize = 208;
+const ROW_OVERHEAD_BYTES: usize = 232;
 
 /// Rows in memory, found by hash and walked in place order.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: HashMap<RowKey, (Row, Position), Placed>,
-    order: BTreeSet<RowKey>,
+    order: BTreeSet<Ordered>,
     bytes: usize,
 }
 
@@ -185,8 +185,10 @@ impl Rows for Memtable {
     }
 
     fn put(&mut self, key: RowKey, row: Row, at: Position) {
-        self.cache.get_mut().remove(&key);
-        self.active.put(key, row, at);
+        // What is here already was forgotten there when it came.
+        if let Some(key) = self.active.put(key, row, at) {
+            self.cache.get_mut().remove(&key);
+        }
     }
 
     fn cut(&mut self, cut: Cut, at: Position) {
@@ -195,25 +197,30 @@ impl Rows for Memtable {
 }
 
 impl Table {
-    fn put(&mut self, key: RowKey, row: Row, at: Position) {
+    /// Puts a row; returns its key if it was not here.
+    fn put(&mut self, key: RowKey, row: Row, at: Position) -> Option<RowKey> {
         self.bytes += row_bytes(&row);
         match self.rows.entry(key) {
             Entry::Occupied(mut entry) => {
                 self.bytes -= row_bytes(&entry.get().0);
                 entry.insert((row, at));
+                None
             }
             Entry::Vacant(entry) => {
-                self.bytes += ROW_OVERHEAD_BYTES + entry.key().as_bytes().len();
-                self.order.insert(entry.key().clone());
+                let key = entry.key().clone();
+                self.bytes += ROW_OVERHEAD_BYTES + key.as_bytes().len();
+                self.order.insert(Ordered::new(key.clone()));
                 entry.insert((row, at));
+                Some(key)
             }
         }
     }
 
     /// The rows from `start` on.
-    pub(super) fn from(&self, start: &[u8]) -> impl Iterator<Item = (&RowKey, &(Row, Position))> {
-        let keys = self.order.range::<[u8], _>((Bound::Included(start), Bound::Unbounded));
-        keys.map(|key| (key, self.rows.get(key).expect("what is in order is in the table")))
+    pub(super) fn from(&self, start: &[u8]) -> impl Iterator<Item = (&RowKey, &(Row, Position))> + use<'_> {
+        let start: &dyn Ordinal = &start;
+        let keys = self.order.range::<dyn Ordinal, _>((Bound::Included(start), Bound::Unbounded));
+        keys.map(|Ordered { key, .. }| (key, self.rows.get(key).expect("what is in order is in the table")))
     }
 }
 

@@ -58,9 +58,8 @@ impl From<RowKey> for Bytes {
 impl RowKey {
     /// The key of `key`'s row of `kind`, for kinds of one row per key.
     pub fn new(space: &Space, place: u64, key: &[u8], kind: Kind) -> Self {
-        let zeros = key.iter().filter(|&&byte| byte == 0).count();
-        // The exact length: bytes that fill their buffer are frozen as they lie.
-        let len = 1 + space.as_str().len() + PLACE_BYTES + key.len() + zeros + 2 + 1 + SUB_BYTES;
+        // The exact length, unless a byte is escaped: bytes that fill their buffer are frozen as they lie.
+        let len = 1 + space.as_str().len() + PLACE_BYTES + key.len() + 2 + 1 + SUB_BYTES;
         let mut bytes = BytesMut::with_capacity(len);
         put_prefix(&mut bytes, space, place);
         put_escaped(&mut bytes, key);

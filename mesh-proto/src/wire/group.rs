@@ -46,42 +46,13 @@ struct GroupRef<'a> {
 
 #[derive(Serialize)]
 enum OpRef<'a> {
-    Set {
-        key: &'a Bytes,
-        siblings: Dots<'a>,
-        entries: SeenList<'a>,
-        value: &'a Bytes,
-        deadline_ms: Option<DeadlineMs>,
-    },
-    Reset {
-        key: &'a Bytes,
-        siblings: Dots<'a>,
-        entries: SeenList<'a>,
-    },
-    Raise {
-        key: &'a Bytes,
-        generation: u64,
-        up: u128,
-        down: u128,
-        deadline_ms: Option<DeadlineMs>,
-    },
-    Drop {
-        key: &'a Bytes,
-        presence: Short,
-    },
-    Expire {
-        key: &'a Bytes,
-        removed: Dots<'a>,
-        deadline_ms: Option<DeadlineMs>,
-    },
-    Unexpire {
-        key: &'a Bytes,
-        removed: Dots<'a>,
-    },
-    Cut {
-        context: Vec<Short>,
-        resets: Vec<(&'a Bytes, SeenList<'a>)>,
-    },
+    Set { key: &'a Bytes, siblings: Dots<'a>, entries: SeenList<'a>, value: &'a Bytes, deadline_ms: Option<DeadlineMs> },
+    Reset { key: &'a Bytes, siblings: Dots<'a>, entries: SeenList<'a> },
+    Raise { key: &'a Bytes, generation: u64, up: u128, down: u128, deadline_ms: Option<DeadlineMs> },
+    Drop { key: &'a Bytes, presence: Short },
+    Expire { key: &'a Bytes, removed: Dots<'a>, deadline_ms: Option<DeadlineMs> },
+    Unexpire { key: &'a Bytes, removed: Dots<'a> },
+    Cut { context: Vec<Short>, resets: Vec<(&'a Bytes, SeenList<'a>)> },
 }
 
 #[derive(Serialize)]
@@ -170,11 +141,9 @@ impl Table {
                 value,
                 deadline_ms: finite(*deadline_ms),
             },
-            Effect::Reset { seen } => OpRef::Reset {
-                key,
-                siblings: Dots(self, &seen.siblings),
-                entries: SeenList(self, &seen.entries),
-            },
+            Effect::Reset { seen } => {
+                OpRef::Reset { key, siblings: Dots(self, &seen.siblings), entries: SeenList(self, &seen.entries) }
+            }
             &Effect::Raise { generation, up, down, deadline_ms } => {
                 OpRef::Raise { key, generation, up, down, deadline_ms: finite(deadline_ms) }
             }

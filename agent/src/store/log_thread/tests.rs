@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use crossbeam_channel::bounded;
-use everett_mesh_proto::id::Space;
 use everett_mesh_proto::replica::{Output, Payload};
 use everett_mesh_proto::wire::encode_payload;
 use tempfile::TempDir;

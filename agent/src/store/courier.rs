@@ -6,6 +6,8 @@
 //! Invariants: only durable records are read; a namespace whose missing ops are not all in the log is named as below it,
 //! and none of its ops is sent, because none could be applied.
 
+mod place;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -24,6 +26,8 @@ use super::segment::StoreId;
 const PIECE_BYTES: usize = 256 << 10;
 /// Or after looking at this many records, so that a peer that lacks little does not occupy the courier.
 const PIECE_RECORDS: u64 = 65_536;
+/// The places of so many authors' ops are sought within a segment; with more it is read from its beginning.
+const SOUGHT_MAX: usize = 8;
 
 /// What a reading is answered from.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ impl Courier {
 
     /// Answers a reading.
     pub fn read(&mut self, reading: &Reading, known: &Known<'_>) -> Result<Piece, StoreError> {
-        let (start, mut below) = self.plan(reading, known);
+        let (start, mut below) = self.plan(reading, known)?;
         let durable = known.durable.upto();
         let piece = |groups, upto, below| Piece { peer: reading.peer, ticket: reading.ticket, groups, upto, below };
         let Some(start) = start else {
@@ -83,18 +87,28 @@ impl Courier {
     }
 
     /// Where the first op that the peer lacks may be, and the namespaces of which not all that it lacks is in the log.
-    fn plan(&self, reading: &Reading, known: &Known<'_>) -> (Option<Mark>, Vec<Space>) {
+    fn plan(&self, reading: &Reading, known: &Known<'_>) -> Result<(Option<Mark>, Vec<Space>), StoreError> {
         let wanted = || lacking(reading, known.vectors).filter(|span| self.is_wanted(reading.whose, span.author));
         let mut below: Vec<Space> = wanted()
             .filter(|span| !known.index.holds(&span.space, span.author, span.first, span.last))
             .map(|span| span.space)
             .collect();
         below.dedup();
-        let start = wanted()
-            .filter(|span| !below.contains(&span.space))
-            .filter_map(|span| known.index.find(&span.space, span.author, span.first))
-            .min_by_key(|mark| mark.commit);
-        (start, below)
+        let found = |span: Span| Some((known.index.find(&span.space, span.author, span.first)?, span));
+        let places: Vec<_> = wanted().filter(|span| !below.contains(&span.space)).filter_map(found).collect();
+        let Some(oldest) = places.iter().map(|(segment, _)| *segment).min_by_key(|segment| segment.first_commit())
+        else {
+            return Ok((None, below));
+        };
+        let first = oldest.start_for(oldest.first_commit());
+        let in_oldest = || places.iter().filter(|(segment, _)| segment.first_commit() == oldest.first_commit());
+        if reading.after.next().0 > first.commit || in_oldest().count() > SOUGHT_MAX {
+            return Ok((Some(first), below));
+        }
+        let durable = known.durable.upto();
+        let marks = in_oldest().map(|(segment, span)| self.mark_before(segment, span, durable));
+        let marks = marks.collect::<Result<Vec<_>, _>>()?;
+        Ok((marks.into_iter().min_by_key(|mark| mark.commit), below))
     }
 
     fn is_wanted(&self, whose: Whose, author: ReplicaId) -> bool {

@@ -89,6 +89,11 @@ impl SegmentSummary {
         }
     }
 
+    /// The places where reading may start, in order.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
     fn runs_of(&self, space: &Space, author: ReplicaId) -> &[Run] {
         self.runs.get(space).and_then(|authors| authors.get(&author)).map_or(&[], Vec::as_slice)
     }
@@ -227,13 +232,13 @@ impl LogIndex {
         next > last
     }
 
-    /// Where to start reading for the op `seq` of `author`: at or before its record.
-    pub fn find(&self, space: &Space, author: ReplicaId, seq: u64) -> Option<Mark> {
-        let segment = self.segments.iter().find(|segment| {
+    /// The segment that holds the op `seq` of `author`.
+    pub fn find(&self, space: &Space, author: ReplicaId, seq: u64) -> Option<&SegmentSummary> {
+        let holds = |segment: &&Arc<SegmentSummary>| {
             let runs = segment.runs_of(space, author);
             runs.iter().any(|&(from, to)| from <= seq && seq <= to)
-        })?;
-        Some(segment.start_for(segment.first_commit))
+        };
+        self.segments.iter().find(holds).map(Arc::as_ref)
     }
 
     /// The last commit of the longest run of segments, from the oldest, whose every op lies at or below `acknowledged` of
@@ -295,8 +300,8 @@ mod tests {
         assert!(!index.holds(&space, A, 1, 5));
         assert!(index.holds(&space, A, 9, 20));
         assert!(!index.holds(&space, B, 1, 1));
-        assert_eq!(index.find(&space, A, 12).map(|mark| mark.commit), Some(17));
-        assert_eq!(index.find(&space, A, 5), None);
+        assert_eq!(index.find(&space, A, 12).map(SegmentSummary::first_commit), Some(17));
+        assert!(index.find(&space, A, 5).is_none());
         assert_eq!(index.authors().collect::<Vec<_>>(), [A, B, A]);
     }
 

@@ -26,8 +26,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_segments_of(64 << 10)
+    }
+
+    fn with_segments_of(segment_bytes: u64) -> Self {
         let dir = TempDir::new().unwrap();
-        let settings = LogSettings { segment_bytes: 64 << 10, spares_max: 0 };
+        let settings = LogSettings { segment_bytes, spares_max: 0 };
         let identity = LogIdentity { store: STORE, salt_seed: 1 };
         let log = LogDir::create(Folder::open(dir.path()).unwrap(), settings, identity, 1).unwrap();
         let (own, other) = (ReplicaId::new(1, "me", 1), ReplicaId::new(1, "you", 2));
@@ -103,6 +107,33 @@ fn a_peer_gets_what_it_lacks_in_order_and_in_pieces() {
     assert!(pieces > 2, "{pieces} pieces");
     let (spans, _, _) = world.read_all(&has, Whose::Own);
     assert_eq!((seqs(&spans, world.own).len(), seqs(&spans, world.other).len()), (800, 0));
+}
+
+#[test]
+fn reading_begins_at_the_last_mark_before_what_a_peer_lacks() {
+    let mut world = World::with_segments_of(16 << 20);
+    world.write(0, world.other, 1, 10);
+    world.write(0, world.own, 3_000, 2_000);
+    world.write(0, world.other, 1, 10);
+    world.write(0, world.own, 1_000, 2_000);
+    let index = world.log.medium().index();
+    let segment = &index.segments()[0];
+    assert!(segment.marks().len() > 5, "{} marks", segment.marks().len());
+    let courier = Courier::new(Folder::open(world.dir.path()).unwrap(), STORE, "me".to_owned());
+    let durable = world.log.durable().upto();
+    let sought = |author, first| {
+        let span = Span { space: Space::numbered(0), author, first, last: first };
+        courier.mark_before(segment, &span, durable).unwrap()
+    };
+    // The first commit is of the other author, and another one of its comes after 3,000.
+    for (seq, commit) in [(1, 2), (2, 3), (1_234, 1_235), (3_000, 3_001), (3_001, 3_003), (4_000, 4_002)] {
+        assert_eq!(sought(world.own, seq), segment.start_for(commit), "seq {seq}");
+    }
+    assert_eq!(sought(world.other, 1).commit, 1);
+    assert!(sought(world.other, 2).commit <= 3_002, "never after it, though the author is rarely met");
+    let has = has(&[(0, world.own, 3_998), (0, world.other, 2)]);
+    let (spans, ..) = world.read_all(&has, Whose::All);
+    assert_eq!(seqs(&spans, world.own), [3_999, 4_000]);
 }
 
 #[test]

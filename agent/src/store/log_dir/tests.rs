@@ -96,7 +96,9 @@ fn a_mark_of_the_index_starts_a_reader_near_the_op() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
     log.append(&ops(1..=400, 300)).unwrap();
-    let mark = log.index().find(&Space::numbered(0), AUTHOR, 350).unwrap();
+    let index = log.index();
+    let segment = index.find(&Space::numbered(0), AUTHOR, 350).unwrap();
+    let mark = segment.start_for(segment.first_commit());
     assert!(mark.commit > 1 && mark.commit <= 350);
     let mut reader = LogReader::new(Folder::open(dir.path()).unwrap(), STORE, 1, 400);
     reader.start_at(mark).unwrap();

@@ -6,6 +6,7 @@
 mod agent;
 mod ask;
 mod certs;
+mod check;
 pub mod client;
 mod demo;
 mod failure;
@@ -45,6 +46,8 @@ enum Verb {
     Leave(leave::LeaveArgs),
     /// show how long things take, as percentiles
     Report(SocketArgs),
+    /// check a stopped agent's store, row by row and record by record
+    Check(check::CheckArgs),
     /// run a mesh on this host, at work, cut apart and healed
     Demo(demo::DemoArgs),
 }
@@ -69,6 +72,7 @@ pub fn run() -> ExitCode {
         Verb::Members(args) => members::run(&args),
         Verb::Leave(args) => leave::run(&args),
         Verb::Report(args) => report::run(&args),
+        Verb::Check(args) => check::run(&args),
         Verb::Demo(args) => demo::run(&args),
     };
     finish(outcome)

@@ -9,6 +9,7 @@
 //!
 //! What it does not do: it gives no op a meaning and speaks to no peer.
 
+mod check;
 pub mod courier;
 pub mod disk;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod log_reader;
 pub mod log_thread;
 pub mod memtable;
 mod open;
+mod panics;
 mod placed;
 mod row_cache;
 pub mod rows_file;
@@ -27,9 +29,10 @@ pub mod segment;
 mod segment_cursor;
 mod tree;
 
+pub use check::{Checked, Checking, Fault, Step, check};
 pub use courier::{Courier, Known};
 pub use disk::{Disk, DiskFile, Folder};
-pub use error::{LogAction, LogError, StoreError};
+pub use error::{DAMAGED, LogAction, LogError, StoreError};
 pub use facts::{Facts, Progress};
 pub use flush::{ChunkLimit, FlushJob, FlushStep, Flushed};
 pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
@@ -38,6 +41,7 @@ pub use log_reader::LogReader;
 pub use log_thread::{Committed, LogInbox, LogRequest, LogSink, Sealed};
 pub use memtable::Memtable;
 pub use open::{Store, StoreConfig};
+pub use panics::{blame_library, guarded};
 pub use rows_file::{RowsFile, Snapshot};
 pub use segment::{LogIdentity, StoreId};
 

@@ -10,6 +10,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::say;
 use crate::config::{self, Config};
+use crate::store;
 use crate::telemetry::{self, Filter};
 use crate::wiring;
 
@@ -38,8 +39,9 @@ pub(super) fn run(args: &AgentArgs) -> Result<(), Failure> {
         return Ok(say::data(&format!("{}: ok\n{}", args.config.display(), checked.lines.join("\n")))?);
     }
     let filter = telemetry::init(&config.log)?;
+    store::blame_library();
     let path = args.config.clone();
-    let ended = wiring::run(&config, Arc::new(move || refilter(&filter, &path)));
+    let ended = store::guarded(|| wiring::run(&config, Arc::new(move || refilter(&filter, &path))));
     ended.map_err(|error| Failure::of_agent(&config.state, error))
 }
 

@@ -16,9 +16,15 @@ pub enum StoreError {
     /// The rows' part: the library or the operating system refused.
     #[error("rows.redb: {0}")]
     Rows(Box<redb::Error>),
+    /// The rows' part: the library stumbled over a page that is not what it wrote.
+    #[error("rows.redb is damaged: {0}")]
+    Panicked(String),
     /// The state directory cannot be made or opened.
     #[error("cannot make or open a file")]
     Folder(#[source] io::Error),
+    /// There is no store in the state directory.
+    #[error("there is no rows.redb")]
+    Absent,
     /// Another process has this store open.
     #[error("rows.redb is in use by another agent")]
     InUse,
@@ -70,7 +76,8 @@ impl StoreError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Log(error) => return error.hint(),
-            Self::Rows(_) => return None,
+            Self::Rows(error) if matches!(**error, redb::Error::Io(_)) => DISK,
+            Self::Absent => "has an agent run with this `state`?",
             Self::Folder(_) => "may this user make and write the directory `state` names, and is there space?",
             Self::InUse => "stop the other agent, or give this one a `state` of its own",
             Self::Version { .. } => "start the newer program that wrote it",
@@ -78,14 +85,17 @@ impl StoreError {
                 "are `state` and `certificates` of the same node? A node of another cluster starts empty"
             }
             Self::PlaceKey => "put the cluster's own place.key back; it is the same on every node and never changes",
-            Self::Fact(_) | Self::Row(_) => DAMAGED,
+            Self::Rows(_) | Self::Panicked(_) | Self::Fact(_) | Self::Row(_) => DAMAGED,
             Self::LogTooYoung { .. } | Self::LogTooOld { .. } => TWO_BACKUPS,
         })
     }
 }
 
+/// What to do where the operating system refuses.
+const DISK: &str = "mend the disk or make room on it, and start again: what was acknowledged is there";
+
 /// What to do about files that are not what was written.
-const DAMAGED: &str = "restore a backup, or move the directory away and start empty: peers send everything";
+pub const DAMAGED: &str = "restore a backup, or move the directory away and start empty: peers send everything";
 
 /// What to do about two parts that are not of one moment.
 const TWO_BACKUPS: &str = "restore rows.redb and log/ from one backup";
@@ -182,7 +192,7 @@ impl LogError {
     /// What the operator can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Io { .. } => "mend the disk or make room on it, and start again: what was acknowledged is there",
+            Self::Io { .. } => DISK,
             Self::Version { .. } | Self::Payload { .. } => "start the newer program that wrote it",
             Self::Header { .. } | Self::Corrupt { .. } => DAMAGED,
             Self::Foreign { .. } | Self::Gap { .. } | Self::Exists | Self::Missing => TWO_BACKUPS,

@@ -26,7 +26,7 @@ use super::segment::{
     HEADER_BYTES, Header, TRAILER_BYTES, encode_footer, encode_record, encode_trailer, record_bytes, size,
 };
 
-pub(super) use open::read_header;
+pub(super) use open::{read_header, read_through};
 pub use pool::{Spare, SpareRequest};
 
 use pool::Pool;

@@ -3,6 +3,7 @@
 //! The boot epoch is raised and durable before this returns, hence before any packet leaves. Nothing is repaired by
 //! guessing: parts that do not fit together stop the agent with words that say what to do.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use everett_mesh_proto::id::ClusterId;
@@ -74,12 +75,12 @@ impl Store {
         let mut facts = known.clone().unwrap_or_else(|| first_facts(config));
         let identity = LogIdentity { store: facts.store, salt_seed: config.salt_seed };
         let log = if known.is_some() {
-            check_owner(&facts, config)?;
+            check_owner(&facts, config.cluster, config.place_fingerprint)?;
             LogDir::open(folder, config.log, identity)?
         } else {
             LogDir::create(folder, config.log, identity, 1)?
         };
-        check_parts(&facts.progress, &log)?;
+        check_parts(&facts.progress, log.first_commit()..log.next_commit())?;
         let stopped_cleanly = facts.stopped_cleanly;
         facts.boot_epoch += 1;
         facts.stopped_cleanly = false;
@@ -126,23 +127,24 @@ fn first_facts(config: &StoreConfig) -> Facts {
     }
 }
 
-fn check_owner(facts: &Facts, config: &StoreConfig) -> Result<(), StoreError> {
-    if facts.cluster != config.cluster {
-        return Err(StoreError::Cluster { found: facts.cluster, expected: config.cluster });
+/// The store is this cluster's, and placed under this key.
+pub(super) fn check_owner(facts: &Facts, cluster: ClusterId, place_fingerprint: [u8; 16]) -> Result<(), StoreError> {
+    if facts.cluster != cluster {
+        return Err(StoreError::Cluster { found: facts.cluster, expected: cluster });
     }
-    if facts.place_fingerprint != config.place_fingerprint {
+    if facts.place_fingerprint != place_fingerprint {
         return Err(StoreError::PlaceKey);
     }
     Ok(())
 }
 
 /// The log reaches from the watermark to beyond everything that was flushed.
-fn check_parts(progress: &Progress, log: &LogDir<Folder>) -> Result<(), StoreError> {
+pub(super) fn check_parts(progress: &Progress, log: Range<u64>) -> Result<(), StoreError> {
     let (watermark, flushed) = (progress.watermark(), progress.newest());
-    if log.first_commit() > watermark.next().0 {
-        return Err(StoreError::LogTooYoung { watermark, first: log.first_commit() });
+    if log.start > watermark.next().0 {
+        return Err(StoreError::LogTooYoung { watermark, first: log.start });
     }
-    let last = log.next_commit() - 1;
+    let last = log.end - 1;
     if last < flushed.0 {
         return Err(StoreError::LogTooOld { flushed, last });
     }

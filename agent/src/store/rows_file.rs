@@ -24,6 +24,7 @@ use super::facts::{Facts, Progress, ROWS_FORMAT_VERSION};
 use super::segment::StoreId;
 
 pub use snapshot::Snapshot;
+pub(super) use snapshot::decode_entry;
 
 type Bytes = &'static [u8];
 

@@ -254,7 +254,7 @@ fn keeper_thread(
     door: Door<Notice>,
 ) -> impl FnOnce() {
     move || {
-        if let Err(error) = keeper::run(tools, mesh, &tasks) {
+        if let Err(error) = store::guarded(|| keeper::run(tools, mesh, &tasks)) {
             let _ = door.send(Notice::Failed(error));
         }
     }
@@ -268,7 +268,7 @@ fn courier_thread(
 ) -> impl FnOnce() {
     move || {
         let answer = |piece| door.send(Notice::Push(push::Input::Read(piece))).is_ok();
-        if let Err(error) = courier::run(courier, &orders, &log, answer) {
+        if let Err(error) = store::guarded(|| courier::run(courier, &orders, &log, answer)) {
             let _ = door.send(Notice::Failed(error));
         }
     }

@@ -6,6 +6,7 @@
 //! that it can never be read as a continuation of what comes next.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use everett_mesh_proto::wire::peek_span;
@@ -16,7 +17,7 @@ use crate::store::disk::{Disk, DiskFile};
 use crate::store::error::{LogAction, LogError};
 use crate::store::log_index::SegmentSummary;
 use crate::store::segment::{
-    BadHeader, FORMAT_VERSION, HEADER_BYTES, Header, LogIdentity, TRAILER_BYTES, TRAILER_SIZE, decode_trailer,
+    BadHeader, FORMAT_VERSION, HEADER_BYTES, Header, LogIdentity, StoreId, TRAILER_BYTES, TRAILER_SIZE, decode_trailer,
     parse_live_name, size,
 };
 use crate::store::segment_cursor::{Cursor, Step};
@@ -56,7 +57,7 @@ impl<D: Disk> LogDir<D> {
         let mut sealed = VecDeque::new();
         for (index, (first_commit, name)) in older.iter().enumerate() {
             let next_first = names.live[index + 1].0;
-            let (file, header) = open_segment(&disk, identity, name, *first_commit)?;
+            let (file, header) = open_segment(&disk, identity.store, name, *first_commit)?;
             let (file, footer) = read_footer(file, &header, name)?;
             let summary = match footer {
                 Some(summary) => summary,
@@ -67,7 +68,7 @@ impl<D: Disk> LogDir<D> {
             }
             sealed.push_back(Sealed { summary: Arc::new(summary), length: header.length });
         }
-        let (file, header) = open_segment(&disk, identity, last_name, *last_first)?;
+        let (file, header) = open_segment(&disk, identity.store, last_name, *last_first)?;
         let live = scan(file, &header, last_name)?;
         live.clear_torn_tail()?;
         let pool = Pool::new(disk, settings, identity, names.spares);
@@ -80,6 +81,29 @@ impl<D: Disk> LogDir<D> {
     fn assemble(pool: Pool<D>, sealed: VecDeque<Sealed>, live: Live<D::File>) -> Self {
         Self { pool, sealed, live, buffer: Vec::new(), failed: false }
     }
+}
+
+/// Reads every record of every segment, changing nothing; returns the first commit and the one past the last. `tell` hears
+/// what part was read, in percent. Like any start it takes a torn end for what it is.
+pub(in crate::store) fn read_through<D: Disk>(
+    disk: &D,
+    store: StoreId,
+    tell: &mut dyn FnMut(u64),
+) -> Result<Range<u64>, LogError> {
+    let names = disk.list().map_err(LogError::io(LogAction::List, "log"))?;
+    let mut live: Vec<_> = names.into_iter().filter_map(|name| Some((parse_live_name(&name)?, name))).collect();
+    live.sort_unstable();
+    let first = live.first().ok_or(LogError::Missing)?.0;
+    let mut next = first;
+    for (index, segment) in live.iter().enumerate() {
+        if segment.0 != next {
+            return Err(gap(next, segment));
+        }
+        tell(index as u64 * 100 / live.len() as u64);
+        let (file, header) = open_segment(disk, store, &segment.1, segment.0)?;
+        next = scan(file, &header, &segment.1)?.summary.next_commit();
+    }
+    Ok(first..next)
 }
 
 fn gap(expected: u64, found: &(u64, String)) -> LogError {
@@ -143,13 +167,13 @@ pub(in crate::store) fn read_header<F: DiskFile>(file: &F, name: &str) -> Result
 
 fn open_segment<D: Disk>(
     disk: &D,
-    identity: LogIdentity,
+    store: StoreId,
     name: &str,
     first_commit: u64,
 ) -> Result<(D::File, Header), LogError> {
     let file = disk.open(name).map_err(LogError::io(LogAction::Open, name))?;
     let header = read_header(&file, name)?;
-    if header.store != identity.store {
+    if header.store != store {
         return Err(LogError::Foreign { file: name.to_owned() });
     }
     if header.first_commit != first_commit {

@@ -187,10 +187,25 @@ impl Config {
         let paths = [&mut self.certificates, &mut self.state, &mut self.socket.path];
         for path in paths.into_iter().chain(&mut self.pid_file) {
             if path.is_relative() {
-                *path = directory.join(&*path);
+                *path = joined(directory, path);
             }
         }
     }
+}
+
+/// `path` from `directory` on; leading `..` are followed where the directory can be looked at, so that what is shown, and
+/// bound, is short.
+fn joined(directory: &Path, path: &Path) -> PathBuf {
+    if !path.starts_with("..") {
+        return directory.join(path);
+    }
+    let Ok(mut base) = directory.canonicalize() else { return directory.join(path) };
+    let mut rest = path;
+    while let Ok(below) = rest.strip_prefix("..") {
+        base.pop();
+        rest = below;
+    }
+    base.join(rest)
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -177,6 +177,7 @@ impl Ledger {
                 }
             }
             self.serve_ready(&mut scratch)?;
+            self.end_killed();
             if self.host.phase == Phase::Draining && self.timers.drain.is_none() {
                 self.begin_drain();
             }
@@ -347,6 +348,13 @@ impl Ledger {
     fn close(&mut self, slot: usize) {
         if self.links.remove(slot).is_some() {
             self.host.sessions.close(slot);
+        }
+    }
+
+    /// Ends the connections that clients have asked to end.
+    fn end_killed(&mut self) {
+        for slot in self.host.sessions.take_killed() {
+            self.close(slot);
         }
     }
 

@@ -101,6 +101,15 @@ pub enum Refusal {
     /// A client id is no number.
     #[error("ERR Invalid client ID")]
     ClientId,
+    /// A client id that nobody can have.
+    #[error("ERR client-id should be greater than 0")]
+    ClientIdPositive,
+    /// No connection has the address.
+    #[error("ERR No such client")]
+    NoSuchClient,
+    /// There is no such user.
+    #[error("ERR No such user '{0}'")]
+    NoSuchUser(String),
     /// `CONFIG SET` of what is not set while running.
     #[error("ERR Unknown option or number of arguments for CONFIG SET - '{0}'")]
     ConfigSet(String),

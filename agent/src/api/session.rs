@@ -63,6 +63,7 @@ pub struct Sessions {
     slots: Vec<Option<Session>>,
     open: usize,
     opened: u64,
+    killed: Vec<usize>,
 }
 
 impl Sessions {
@@ -97,6 +98,21 @@ impl Sessions {
         if self.slots.get_mut(slot).and_then(Option::take).is_some() {
             self.open -= 1;
         }
+    }
+
+    /// Marks the session in `slot` to be ended by others' will; the loop ends it.
+    pub fn kill(&mut self, slot: usize) {
+        self.killed.push(slot);
+    }
+
+    /// The slots marked since the last call.
+    pub fn take_killed(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.killed)
+    }
+
+    /// All of them with their slots.
+    pub fn slots(&self) -> impl Iterator<Item = (usize, &Session)> {
+        self.slots.iter().enumerate().filter_map(|(slot, session)| Some((slot, session.as_ref()?)))
     }
 
     /// The session of a connected `slot`.

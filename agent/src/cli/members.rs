@@ -29,15 +29,23 @@ pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
         return watch::run(&args.agent);
     }
     let args = &args.agent;
-    let members = listed(&mut Client::connect(&args.socket)?)?;
-    Ok(say::data(&if args.json { format!("{:#}", Value::Array(members)) } else { table(&members) })?)
+    let (members, peers) = asked(&mut Client::connect(&args.socket)?)?;
+    Ok(say::data(&if args.json { format!("{:#}", Value::Array(members)) } else { table(&members, &peers) })?)
 }
 
 /// Who is in the mesh now, in order of names.
 fn listed(client: &mut Client) -> Result<Vec<Value>, Failure> {
+    Ok(asked(client)?.0)
+}
+
+/// What `MESH.PEERS` says, a map a peer.
+type Peers = Vec<Map<String, Value>>;
+
+/// The same, with all that is known of each peer.
+fn asked(client: &mut Client) -> Result<(Vec<Value>, Peers), Failure> {
     let own = ask::object(client, "MESH.INFO")?;
     let peers = ask::objects(client, "MESH.PEERS")?;
-    Ok(members(&own, &peers))
+    Ok((members(&own, &peers), peers))
 }
 
 fn members(own: &Map<String, Value>, peers: &[Map<String, Value>]) -> Vec<Value> {
@@ -63,10 +71,13 @@ fn name(member: &Value) -> &str {
     member["name"].as_str().unwrap_or_default()
 }
 
-fn table(members: &[Value]) -> String {
-    let mut table = report::plain(&["name", "site", "state", "addr", "rtt"]);
+fn table(members: &[Value], peers: &[Map<String, Value>]) -> String {
+    let mut table = report::plain(&["name", "site", "state", "addr", "rtt", "last equal"]);
     for member in members {
-        table.add_row(FIELDS.map(|(_, key)| ask::shown(key, &member[key])));
+        let fields = FIELDS.map(|(_, key)| ask::shown(key, &member[key]));
+        let peer = peers.iter().find(|peer| peer.get("node") == Some(&member["name"]));
+        let equal = peer.map(|peer| ask::shown("last_equal_ms", peer.get("last_equal_ms").unwrap_or(&Value::Null)));
+        table.add_row(fields.into_iter().chain([equal.unwrap_or_else(|| "-".into())]));
     }
     report::align_right(&mut table, 4);
     report::trimmed(&table)
@@ -95,8 +106,11 @@ mod tests {
 
     #[test]
     fn the_table_names_every_member() {
-        let shown = table(&members(&map(r#"{"node":"b"}"#), &[map(r#"{"node":"a","rtt_us":70}"#)]));
-        assert_eq!(shown.lines().count(), 3);
-        assert!(shown.lines().nth(1).is_some_and(|row| row.trim_start().starts_with("a ") && row.ends_with("70 µs")));
+        let peers = [map(r#"{"node":"a","rtt_us":70}"#)];
+        let shown = table(&members(&map(r#"{"node":"b"}"#), &peers), &peers);
+        let rows: Vec<Vec<_>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows.len(), 3);
+        assert_eq!(rows[1], ["a", "-", "-", "-", "70", "µs", "never"]);
+        assert_eq!(rows[2].last(), Some(&"-"), "an agent is not compared with itself");
     }
 }

@@ -50,7 +50,7 @@ fn table(peers: &[Map<String, Value>]) -> String {
     for peer in peers {
         table.add_row(COLUMNS.map(|(key, _)| ask::shown(key, peer.get(key).unwrap_or(&Value::Null))));
     }
-    report::align_right(&mut table, 5);
+    report::align_right(&mut table, 4);
     report::trimmed(&table)
 }
 
@@ -69,7 +69,7 @@ mod tests {
         let shown = text(&info, &[peer]);
         assert!(shown.starts_with("node  a\nsite  oslo\n\n"), "{shown}");
         let row: Vec<_> = shown.lines().last().unwrap().split_whitespace().collect();
-        assert_eq!(row, ["b", "lima", "alive", "yes", "-", "0", "-", "1.50", "ms", "-"]);
+        assert_eq!(row, ["b", "lima", "alive", "yes", "never", "0", "-", "1.50", "ms", "-"]);
     }
 
     #[test]

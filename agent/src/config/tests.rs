@@ -142,6 +142,18 @@ fn relative_paths_are_relative_to_the_file() {
 }
 
 #[test]
+fn leading_dots_are_followed_from_the_directory_that_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    std::fs::create_dir_all(root.join("real/inner")).unwrap();
+    std::os::unix::fs::symlink(root.join("real/inner"), root.join("link")).unwrap();
+    let text = "certificates = \"c\"\nseeds = []\nstate = \"../../s\"\n[socket]\npath = \"../1.sock\"\n";
+    let config = Config::parse(text, &root.join("link/everett.toml")).unwrap();
+    assert_eq!(config.socket.path, root.join("real/1.sock"));
+    assert_eq!(config.state, root.join("s"));
+}
+
+#[test]
 fn an_absent_file_says_which_and_why() {
     let error = Config::load(Path::new("/nowhere/everett.toml")).expect_err("there is no such file");
     assert_eq!(error.to_string(), "cannot read the configuration /nowhere/everett.toml");

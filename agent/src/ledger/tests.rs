@@ -258,6 +258,19 @@ fn a_drain_answers_what_is_in_flight_and_refuses_what_is_new() {
 }
 
 #[test]
+fn a_client_may_end_another_and_itself() {
+    let running = start(|_| {});
+    let (mut one, mut other) = (running.connect(), running.connect());
+    let id = other.ask("CLIENT ID").trim_start_matches(':').to_owned();
+    assert_eq!(one.ask(&format!("CLIENT KILL ID {id}")), ":1");
+    assert_eq!(other.rest(), "");
+    assert_eq!(one.ask("CLIENT KILL TYPE normal"), ":0", "it spares itself unless told otherwise");
+    assert_eq!(one.ask("CLIENT KILL TYPE normal SKIPME no"), ":1");
+    assert_eq!(one.rest(), "");
+    running.end();
+}
+
+#[test]
 fn a_client_may_make_the_agent_leave() {
     let running = start(|_| {});
     let mut client = running.connect();

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::super::host::Host;
 use super::super::session::Session;
-use super::{ALWAYS, Call, Command, Group, Refusal, Stop, help, parse_i64, quoted};
+use super::{ALWAYS, Call, Command, Flow, Group, Refusal, Stop, help, parse_i64, quoted};
 
 const fn sub(name: &'static str, arity: i32, run: super::super::command::Handler) -> Command {
     Command::new(name, arity, Group::Connection, run).flags(ALWAYS)
@@ -15,6 +15,12 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
     sub("help", 2, help).docs("5.0.0", "O(1)", "Prints this help."),
     sub("id", 2, id).docs("5.0.0", "O(1)", "Returns the connection's number."),
     sub("info", 2, info).docs("6.2.0", "O(1)", "Describes the connection."),
+    sub("kill", -3, kill)
+        .docs("2.4.0", "O(N) where N is the number of connections", "Ends the chosen connections.")
+        .takes(
+            "<ip:port | [ID client-id] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [USER username] [ADDR ip:port] \
+             [LADDR ip:port] [SKIPME <YES | NO>]>",
+        ),
     sub("list", -2, list)
         .docs("2.4.0", "O(N) where N is the number of connections", "Describes all connections, or the chosen ones.")
         .takes("[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]"),
@@ -86,11 +92,7 @@ fn info(call: &mut Call<'_>) -> Result<(), Stop> {
 fn list(call: &mut Call<'_>) -> Result<(), Stop> {
     let chosen = match call.args.len() {
         2 => None,
-        4 if call.says(2, "type") => match call.arg(3).to_ascii_lowercase().as_slice() {
-            b"normal" => None,
-            b"master" | b"replica" | b"slave" | b"pubsub" => Some(Vec::new()),
-            other => return Err(Refusal::ClientType(quoted(other)).into()),
-        },
+        4 if call.says(2, "type") => (!is_normal(call.arg(3))?).then(Vec::new),
         words if words > 3 && call.says(2, "id") => {
             let ids = call.args.from(3).map(|arg| parse_i64(arg).and_then(|id| u64::try_from(id).ok()));
             Some(ids.collect::<Option<Vec<u64>>>().ok_or(Refusal::ClientId)?)
@@ -106,6 +108,76 @@ fn list(call: &mut Call<'_>) -> Result<(), Stop> {
     }
     call.reply.verbatim(&text);
     Ok(())
+}
+
+/// Which connections `CLIENT KILL` is about.
+#[derive(Debug, Default)]
+struct Victims<'a> {
+    id: Option<u64>,
+    /// Every connection has the one address, the one type and the one user that there are; this says "another".
+    nobody: bool,
+    address: Option<&'a [u8]>,
+    spare_me: bool,
+}
+
+fn kill(call: &mut Call<'_>) -> Result<(), Stop> {
+    let old_form = call.args.len() == 3;
+    let victims = if old_form { Victims { address: Some(call.arg(2)), ..Victims::default() } } else { victims(call)? };
+    let here = format!("{}:0", socket(call.host));
+    let is_victim = |(slot, session): &(usize, &Session)| {
+        let chosen = victims.id.is_none_or(|id| id == session.id) && !(victims.spare_me && *slot == call.me);
+        chosen && !victims.nobody && victims.address.is_none_or(|address| address == here.as_bytes())
+    };
+    let slots: Vec<usize> = call.host.sessions.slots().filter(is_victim).map(|(slot, _)| slot).collect();
+    if old_form && slots.is_empty() {
+        return Err(Refusal::NoSuchClient.into());
+    }
+    for &slot in &slots {
+        if slot == call.me {
+            call.flow = Flow::Close;
+        } else {
+            call.host.sessions.kill(slot);
+        }
+    }
+    if old_form {
+        call.reply.ok();
+    } else {
+        call.reply.count(slots.len());
+    }
+    Ok(())
+}
+
+fn victims<'a>(call: &Call<'a>) -> Result<Victims<'a>, Refusal> {
+    let mut victims = Victims { spare_me: true, ..Victims::default() };
+    for at in (2..call.args.len()).step_by(2) {
+        let value = call.args.get(at + 1).ok_or(Refusal::Syntax)?;
+        if call.says(at, "id") {
+            let id = parse_i64(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
+            victims.id = Some(id.ok_or(Refusal::ClientIdPositive)?);
+        } else if call.says(at, "type") {
+            victims.nobody |= !is_normal(value)?;
+        } else if call.says(at, "user") {
+            if value != b"default" {
+                return Err(Refusal::NoSuchUser(quoted(value)));
+            }
+        } else if call.says(at, "addr") || call.says(at, "laddr") {
+            victims.address = Some(value);
+        } else if call.says(at, "skipme") && (call.says(at + 1, "yes") || call.says(at + 1, "no")) {
+            victims.spare_me = call.says(at + 1, "yes");
+        } else {
+            return Err(Refusal::Syntax);
+        }
+    }
+    Ok(victims)
+}
+
+/// Whether the type of clients is the only one that there is here.
+fn is_normal(name: &[u8]) -> Result<bool, Refusal> {
+    match name.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(true),
+        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(false),
+        _ => Err(Refusal::ClientType(quoted(name))),
+    }
 }
 
 /// One connection in the words of `CLIENT LIST`.

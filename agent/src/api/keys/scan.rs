@@ -20,8 +20,7 @@ struct Options<'a> {
 }
 
 pub(super) fn scan(call: &mut Call<'_>) -> Result<(), Stop> {
-    let cursor = std::str::from_utf8(call.arg(1)).ok().and_then(|digits| digits.parse::<u64>().ok());
-    let cursor = cursor.ok_or(Refusal::InvalidCursor)?;
+    let cursor = cursor(call.arg(1)).ok_or(Refusal::InvalidCursor)?;
     let options = parse(call)?;
     let space = call.session().space;
     let (mut looked_at, mut last, mut next) = (0, cursor, 0);
@@ -45,6 +44,22 @@ pub(super) fn scan(call: &mut Call<'_>) -> Result<(), Stop> {
     call.reply.array(found.len());
     found.iter().for_each(|key| call.reply.bulk(key));
     Ok(())
+}
+
+/// A cursor as clients are used to write it: none at all is the beginning, and a negative one counts from the end of the
+/// numbers, as C reads it.
+fn cursor(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if text.is_empty() {
+        return Some(0);
+    }
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.parse::<u64>().ok().filter(|_| plain)?;
+    Some(if negative { number.wrapping_neg() } else { number })
 }
 
 fn parse<'a>(call: &Call<'a>) -> Result<Options<'a>, Refusal> {
@@ -100,4 +115,18 @@ pub(super) fn randomkey(call: &mut Call<'_>) -> Result<(), Stop> {
         None => call.reply.null(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cursor;
+
+    #[test]
+    fn cursors_are_read_as_c_reads_them() {
+        assert_eq!([cursor(b""), cursor(b"0"), cursor(b"+7")], [Some(0), Some(0), Some(7)]);
+        assert_eq!([cursor(b"-1"), cursor(b"18446744073709551615")], [Some(u64::MAX); 2]);
+        for nonsense in [&b" 0"[..], b"1.5", b"abc", b"18446744073709551616", b"-", b"++1", b"1 ", b"\xff"] {
+            assert_eq!(cursor(nonsense), None, "{}", nonsense.escape_ascii());
+        }
+    }
 }

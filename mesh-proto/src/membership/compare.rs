@@ -38,7 +38,7 @@ impl Membership {
         let compare = &mut self.tend.compare;
         if view == mine {
             compare.differing = 0;
-            return;
+            return self.leave_bridge(from);
         }
         compare.differing += 1;
         let pause = if compare.last_view == mine { compare.pause } else { PAUSE_MIN };
@@ -61,6 +61,10 @@ impl Membership {
         }
         compare.begun.insert(to, now);
         compare.differing = 0;
+        self.send_standings(to);
+    }
+
+    pub(super) fn send_standings(&mut self, to: NodeId) {
         let standings = self.roster.iter().map(|(_, member)| member.standing).collect();
         self.send_stream(to, StreamMessage::Sync { standings });
     }

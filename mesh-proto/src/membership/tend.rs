@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::Membership;
+use super::bridge::Bridge;
 use super::change::Source;
 use super::compare::Compare;
 use super::event::{Event, Output};
@@ -23,7 +24,8 @@ use crate::time::Instant;
 const DIAL_AT_ONCE: usize = 3;
 const RETRY_MAX: Duration = Duration::from_mins(1);
 const RETRY_MIN: Duration = Duration::from_secs(1);
-const FOLLOW_UPS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+/// From one comparison after a join to the next.
+const FOLLOW_UPS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Lost members are looked for so long.
 const HEAL_FOR: Duration = Duration::from_hours(24);
 /// Links that stand to members not in the roster, greeted once each.
@@ -32,6 +34,7 @@ const GREETED_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Tend {
     pub(super) compare: Compare,
+    pub(super) bridge: Option<Bridge>,
     known: Vec<Record>,
     retry: Duration,
     follow_ups: usize,
@@ -173,6 +176,7 @@ impl Membership {
         let wait = self.config.isolated_after;
         if self.rings.len() > 2 && silence >= wait && !self.tend.isolated {
             self.tend.isolated = true;
+            self.void_cases();
             self.tell(Event::SelfIsolated);
         }
         let left = wait.saturating_sub(silence);

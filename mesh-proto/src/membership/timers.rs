@@ -26,6 +26,8 @@ pub enum Timer {
     FollowUp,
     /// A look for lost members.
     Heal,
+    /// Another comparison between two halves that met.
+    Bridge,
     /// Dead, Forgotten, or shown again.
     Fate(NodeId),
     /// The leave to be repeated or finished.

@@ -118,6 +118,7 @@ impl Membership {
                 Timer::Fate(id) => self.fate(id),
                 Timer::Flush => self.flush(),
                 Timer::Join => self.retry_join(),
+                Timer::Greet => self.greet_strangers(),
                 Timer::FollowUp => self.follow_up(),
                 Timer::Heal => self.heal(),
                 Timer::Bridge => self.cross_bridge(),

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use super::Membership;
 use super::record::State;
+use super::roster::Member;
 use super::timers::Timer;
 use crate::id::NodeId;
+use crate::time::Instant;
 
 /// From one crossing to the next: the accused must have heard and their answers come back.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-/// With fewer members lost, one comparison is enough.
-const LOST_MIN: usize = 2;
+/// Members lost within this time were lost together.
+const TOGETHER: Duration = Duration::from_mins(1);
 
 /// Where the bridge of this node leads.
 #[derive(Debug)]
@@ -26,13 +28,16 @@ pub(super) struct Bridge {
 }
 
 impl Membership {
-    /// A member held gone has answered: compares with it, and again if more are lost than this one.
-    pub(super) fn meet(&mut self, id: NodeId) {
-        self.compare_with(id);
-        let lost = self.roster.iter().filter(|(_, member)| member.standing.state == State::Unreachable);
-        if self.tend.bridge.is_none() && lost.take(LOST_MIN).count() == LOST_MIN {
+    /// A member held gone since `lost` speaks for itself again: if others were lost with it, the mesh had parted.
+    pub(super) fn meet(&mut self, id: NodeId, lost: Instant) {
+        let distance = |since: Instant| since.saturating_since(lost).max(lost.saturating_since(since));
+        let together =
+            |member: &Member| member.standing.state == State::Unreachable && distance(member.since) <= TOGETHER;
+        let parted = self.roster.iter().any(|(_, member)| together(member));
+        if parted && self.tend.bridge.is_none() {
             self.tend.bridge = Some(Bridge { to: id, crossings: 0 });
             self.timers.set(Timer::Bridge, PAUSES[0]);
+            self.compare_with(id);
         }
     }
 

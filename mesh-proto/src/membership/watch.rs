@@ -241,7 +241,7 @@ impl Membership {
         self.conclude_inquest(id, true);
         if let Some(fact) = self.accusation(id) {
             self.send(id, Datagram::Gossip { facts: vec![fact] });
-            self.meet(id);
+            self.compare_with(id);
         }
     }
 

@@ -92,7 +92,7 @@ impl Scene for Heal {
         let mut field: Field<P> = self.formed(seed, settings);
         let half = |node: usize| node % 2;
         (0..self.nodes).filter(|&node| half(node) == 1).for_each(|node| field.net.put_into_group(node, 1));
-        field.run_for(Duration::from_secs(60) + who.patience());
+        field.run_for(Duration::from_secs(20) + who.patience());
         (0..self.nodes).for_each(|node| field.net.put_into_group(node, 0));
         let own_half = |field: &Field<P>| {
             let down = field.views.seen.iter().filter(|seen| seen.sight == Sight::Down);
@@ -120,7 +120,7 @@ impl Scene for Heal {
 pub(crate) fn heal(plan: &Plan) {
     for nodes in plan.sizes(&[16, 128, 1024]) {
         let row = |who: &Contestant| {
-            let healed = who.play(plan, &Heal { nodes }, if nodes > 500 { 5 } else { 20 });
+            let healed = who.play(plan, &Heal { nodes }, if nodes > 500 { 2 } else { 10 });
             let took: Vec<_> = healed.iter().map(|healed| healed.took).collect();
             let own_half: usize = healed.iter().map(|healed| healed.own_half).sum();
             vec![who.name().into(), percentile(&took, 50), percentile(&took, 100), own_half.to_string()]

@@ -37,3 +37,7 @@ real-input:
 # everything, as CI does it
 ci:
     .ci/run
+
+# membership in figures, beside foca on the same simulated network; the everyday tests hold a smaller version
+bench-membership *args:
+    cargo bench -p everett-tests --bench membership -- {{args}}

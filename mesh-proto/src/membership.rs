@@ -12,6 +12,7 @@
 //! equal views; nobody is declared unreachable on one node's word, nor by a view that was merely compared. It never
 //! decides what data may be dropped, and its verdict never keeps anybody from dialling.
 
+mod bridge;
 mod case;
 mod change;
 mod compare;
@@ -117,8 +118,10 @@ impl Membership {
                 Timer::Fate(id) => self.fate(id),
                 Timer::Flush => self.flush(),
                 Timer::Join => self.retry_join(),
+                Timer::Greet => self.greet_strangers(),
                 Timer::FollowUp => self.follow_up(),
                 Timer::Heal => self.heal(),
+                Timer::Bridge => self.cross_bridge(),
                 Timer::Leave => self.step_leave(),
                 Timer::Isolation => self.check_isolation(),
             }

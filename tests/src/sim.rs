@@ -3,5 +3,6 @@
 //! Nothing here waits or asks the machine it runs on for anything; a seed is a bug report.
 
 pub mod checks;
+pub mod field;
 pub mod members;
 pub mod net;

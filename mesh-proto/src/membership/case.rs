@@ -56,7 +56,8 @@ pub(super) struct Court {
 impl Membership {
     pub(super) fn open_case(&mut self, id: NodeId) {
         let Some(against) = self.roster.standing(id).filter(Standing::is_alive) else { return };
-        if self.court.cases.contains_key(&id) || self.court.cases.len() >= CASES_MAX {
+        let busy = self.court.cases.contains_key(&id) || self.court.cases.len() >= CASES_MAX;
+        if busy || self.is_isolated() {
             return;
         }
         let electors = self.electors(id);
@@ -195,7 +196,7 @@ impl Membership {
         }
     }
 
-    /// Cases and inquests from before a stall say nothing about the others.
+    /// Cases and inquests from before a stall, or begun where nobody is heard, say nothing about the others.
     pub(super) fn void_cases(&mut self) {
         for id in std::mem::take(&mut self.court.cases).into_keys() {
             self.timers.cancel(Timer::Case(id));

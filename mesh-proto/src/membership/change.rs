@@ -76,6 +76,8 @@ impl Membership {
         let id = standing.life.id;
         let old = self.roster.standing(id);
         let new_life = card.is_some();
+        let lost = self.roster.get(id).filter(|member| member.standing.state == State::Unreachable);
+        let lost = lost.map(|member| member.since).filter(|_| standing.is_alive() && source == Source::News(id));
         self.roster.put(self.timers.now(), standing, card);
         if old.is_some_and(|old| old.is_alive()) != standing.is_alive() {
             self.watch.stale = true;
@@ -95,6 +97,9 @@ impl Membership {
         }
         if id != self.me.id() {
             self.announce(old, standing);
+        }
+        if let Some(since) = lost {
+            self.meet(id, since);
         }
     }
 

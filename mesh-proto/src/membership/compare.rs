@@ -38,7 +38,7 @@ impl Membership {
         let compare = &mut self.tend.compare;
         if view == mine {
             compare.differing = 0;
-            return;
+            return self.leave_bridge(from);
         }
         compare.differing += 1;
         let pause = if compare.last_view == mine { compare.pause } else { PAUSE_MIN };
@@ -61,6 +61,10 @@ impl Membership {
         }
         compare.begun.insert(to, now);
         compare.differing = 0;
+        self.send_standings(to);
+    }
+
+    pub(super) fn send_standings(&mut self, to: NodeId) {
         let standings = self.roster.iter().map(|(_, member)| member.standing).collect();
         self.send_stream(to, StreamMessage::Sync { standings });
     }
@@ -68,9 +72,11 @@ impl Membership {
     /// Answers another's standings, and learns what they say of lives known here.
     pub(super) fn on_sync(&mut self, from: NodeId, standings: &[Standing]) {
         let theirs: BTreeMap<_, _> = standings.iter().map(|standing| (standing.life.id, *standing)).collect();
-        let newer_here =
-            self.roster.iter().filter(|(id, member)| theirs.get(id).is_none_or(|theirs| member.standing.beats(theirs)));
-        let facts = newer_here.map(|(_, member)| member.fact(true)).collect();
+        let newer_here = self.roster.iter().filter_map(|(id, member)| match theirs.get(&id) {
+            None => Some(member.fact(true)),
+            Some(theirs) => member.standing.beats(theirs).then(|| member.fact(theirs.life != member.standing.life)),
+        });
+        let facts = newer_here.collect();
         let mut wanted = Vec::new();
         let mut known = Vec::new();
         let mut forgotten = Vec::new();

@@ -93,11 +93,13 @@ impl Membership {
         let Some(site) = self.roster.site(id).filter(|&site| Some(site) != self.roster.site(self.me.id())) else {
             return;
         };
-        let members = || self.roster.iter().map(|(_, member)| member).filter(|member| member.card.site == site);
+        if self.roster.lives_in(site) {
+            return;
+        }
         let recent = |since| now.saturating_since(since) <= TOGETHER;
-        let fell =
-            members().filter(|member| member.standing.state == State::Unreachable && recent(member.since)).count();
-        if fell >= 2 && !members().any(|member| member.standing.is_alive()) {
+        let members = self.roster.iter().map(|(_, member)| member).filter(|member| member.card.site == site);
+        let fell = members.filter(|member| member.standing.state == State::Unreachable && recent(member.since)).count();
+        if fell >= 2 {
             let site = site.to_owned();
             self.tell(Event::SiteUnreachable { site });
         }

@@ -4,7 +4,7 @@
 //! standing is never passed on. Each node sends each rumour about 2·log2(n) times, to its neighbours on the news rings at
 //! once and with every probe that leaves anyway (SWIM section 4.1 and Karp et al. 2000 on the logarithmic budget).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -31,55 +31,84 @@ const ACCUSATION_BYTES: usize = 43;
 
 #[derive(Debug)]
 struct Rumour {
-    sends_left: u32,
+    sends: u32,
     rounds: u32,
     with_card: bool,
     from: Option<NodeId>,
 }
 
+/// Rumours, and their order: the least told first.
 #[derive(Debug, Default)]
 pub(super) struct Gossip {
     rumours: BTreeMap<NodeId, Rumour>,
+    order: BTreeSet<(u32, NodeId)>,
 }
 
 impl Gossip {
+    fn start(&mut self, id: NodeId, rumour: Rumour) {
+        self.order.insert((rumour.sends, id));
+        if let Some(old) = self.rumours.insert(id, rumour)
+            && old.sends > 0
+        {
+            self.order.remove(&(old.sends, id));
+        }
+    }
+
     /// Takes up to `count` facts for `to`, freshest first, within `bytes`.
     fn take(&mut self, roster: &Roster, to: NodeId, bytes: usize, count: usize) -> Vec<Fact> {
-        let told = |rumour: &Rumour| rumour.from == Some(to);
-        let mut fresh: Vec<_> = self.rumours.iter_mut().filter(|(_, rumour)| !told(rumour)).collect();
-        fresh.sort_by_key(|(_, rumour)| std::cmp::Reverse(rumour.sends_left));
-        let mut room = bytes;
-        let mut facts = Vec::new();
-        for (&id, rumour) in fresh {
-            let Some(member) = roster.get(id) else { continue };
+        if self.order.is_empty() {
+            return Vec::new();
+        }
+        let (mut room, mut facts, mut taken) = (bytes, Vec::new(), Vec::new());
+        for &(sends, id) in &self.order {
+            let untold = self.rumours.get(&id).filter(|rumour| rumour.from != Some(to));
+            let Some((rumour, member)) = untold.zip(roster.get(id)) else { continue };
             let fact = member.fact(rumour.with_card);
             if facts.len() == count || fact.bytes() > room {
                 break;
             }
             room -= fact.bytes();
-            rumour.sends_left = rumour.sends_left.saturating_sub(1);
             facts.push(fact);
+            taken.push((sends, id));
+        }
+        for (sends, id) in taken {
+            self.order.remove(&(sends, id));
+            self.order.insert((sends + 1, id));
+            if let Some(rumour) = self.rumours.get_mut(&id) {
+                rumour.sends += 1;
+            }
         }
         facts
     }
 
-    fn drop_spent(&mut self) {
-        self.rumours.retain(|_, rumour| rumour.sends_left > 0);
+    /// Drops what was told often enough.
+    fn drop_spent(&mut self, budget: u32) {
+        while let Some(&(sends, id)) = self.order.last()
+            && sends >= budget
+        {
+            self.order.pop_last();
+            self.rumours.remove(&id);
+        }
     }
 
     pub(super) fn clear(&mut self) {
         self.rumours.clear();
+        self.order.clear();
     }
 }
 
 impl Membership {
     /// Passes on what is now held about `id`; `from` told us and need not be told.
     pub(super) fn spread(&mut self, id: NodeId, with_card: bool, from: Option<NodeId>) {
-        let sends_left = 2 * usize::BITS - 2 * self.rings.len().saturating_sub(1).leading_zeros();
-        let rumour = Rumour { sends_left: sends_left.max(2), rounds: 0, with_card, from };
-        self.gossip.rumours.insert(id, rumour);
+        self.gossip.start(id, Rumour { sends: 0, rounds: 0, with_card, from });
         let wait = self.rng.random_range(0..=FIRST_FLUSH_MS_MAX);
         self.timers.set(Timer::Flush, Duration::from_millis(wait));
+    }
+
+    /// How often a rumour is told in a mesh as large as this one is by now.
+    fn budget(&self) -> u32 {
+        let others = self.rings.len().saturating_sub(1);
+        (2 * usize::BITS - 2 * others.leading_zeros()).max(2)
     }
 
     /// One round of news to the neighbours.
@@ -98,7 +127,7 @@ impl Membership {
                 }
             }
         }
-        self.gossip.drop_spent();
+        self.gossip.drop_spent(self.budget());
         let rumours = self.gossip.rumours.values_mut();
         let youngest = rumours.map(|rumour| {
             rumour.rounds += 1;
@@ -115,7 +144,7 @@ impl Membership {
         let room = self.config.datagram_bytes_max - MESSAGE_BYTES;
         let mut facts: Vec<Fact> = self.accusation(to).into_iter().collect();
         facts.extend(self.gossip.take(&self.roster, to, room - ACCUSATION_BYTES, RIDE_FACTS_MAX));
-        self.gossip.drop_spent();
+        self.gossip.drop_spent(self.budget());
         facts
     }
 

@@ -28,6 +28,10 @@ pub(super) struct Inquest {
 impl Membership {
     /// Another observer wants to know about `target`.
     pub(super) fn on_inquire(&mut self, from: NodeId, target: NodeId, ballot: u32) {
+        if let Some(fact) = self.accusation(from) {
+            // It may be the asker who hears nobody: let it answer for itself first.
+            return self.send(from, Datagram::Gossip { facts: vec![fact] });
+        }
         let Some(held) = self.roster.get(target) else { return };
         if target == self.me.id() {
             return;
@@ -41,10 +45,13 @@ impl Membership {
         }
     }
 
-    /// Another view holds a member to be unreachable that this one holds alive.
+    /// Another view holds a member to be unreachable that this one holds alive. It is told at once, so that it can refute;
+    /// who waits for an inquest is verified when views are compared again.
     pub(super) fn verify(&mut self, accused_as: Standing) {
-        if let Some(inquest) = self.inquest(accused_as.life.id) {
-            inquest.accused_as = Some(accused_as);
+        let target = accused_as.life.id;
+        match self.inquest(target) {
+            Some(inquest) => inquest.accused_as = Some(accused_as),
+            None => self.send(target, Datagram::Gossip { facts: vec![Fact { standing: accused_as, card: None }] }),
         }
     }
 

@@ -15,7 +15,7 @@ const NEXT_IN_MAX: Duration = Duration::from_secs(30);
 impl Membership {
     /// How long until this observer's next turn, at least half a cycle.
     pub(super) fn next_in(&self, observer: NodeId) -> Duration {
-        let observers = self.rings.observers(self.me.id());
+        let observers = &self.watch.observers;
         let turn = observers.iter().position(|&id| id == observer).unwrap_or(0);
         let period = self.config.probe_period;
         let cycle = period * ring_count(observers.len());
@@ -33,7 +33,8 @@ impl Membership {
 
     /// How long between two probes of `id` from here if `id` does not say.
     pub(super) fn pace_of(&self, id: NodeId) -> Duration {
-        (self.config.probe_period * ring_count(self.rings.observers(id).len())).min(NEXT_IN_MAX)
+        let observers = self.watch.observers_of(id).unwrap_or(1);
+        (self.config.probe_period * ring_count(observers)).min(NEXT_IN_MAX)
     }
 }
 

@@ -86,6 +86,8 @@ impl Member {
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     members: BTreeMap<NodeId, Member>,
+    /// Living members of each site.
+    living: BTreeMap<String, usize>,
     view: u64,
     changed: Instant,
     tombs: BTreeMap<NodeId, u64>,
@@ -136,7 +138,7 @@ impl Roster {
         let id = standing.life.id;
         let old = self.members.remove(&id);
         if let Some(old) = &old {
-            self.view ^= old.standing.digest();
+            self.uncount(old);
         }
         let flap = old.as_ref().map_or_else(Flap::default, |old| old.flap);
         let told = (standing.life, standing.state);
@@ -144,6 +146,9 @@ impl Roster {
         let (since, dead) = same_state.map_or((now, false), |old| (old.since, old.dead));
         if let Some(card) = card.or_else(|| old.map(|old| old.card)) {
             self.view ^= standing.digest();
+            if standing.is_alive() {
+                *self.living.entry(card.site.clone()).or_default() += 1;
+            }
             self.members.insert(id, Member { standing, card, since, dead, flap });
         }
         self.changed = now;
@@ -152,7 +157,7 @@ impl Roster {
     /// Drops a member; its epoch and all before stay forgotten.
     pub(super) fn forget(&mut self, now: Instant, id: NodeId) {
         let Some(member) = self.members.remove(&id) else { return };
-        self.view ^= member.standing.digest();
+        self.uncount(&member);
         self.changed = now;
         if self.tombs.insert(id, member.standing.life.boot_epoch).is_none() {
             self.tomb_order.push_back(id);
@@ -162,6 +167,23 @@ impl Roster {
         {
             self.tombs.remove(&oldest);
         }
+    }
+
+    fn uncount(&mut self, member: &Member) {
+        self.view ^= member.standing.digest();
+        if member.standing.is_alive()
+            && let Some(living) = self.living.get_mut(&member.card.site)
+        {
+            *living -= 1;
+            if *living == 0 {
+                self.living.remove(&member.card.site);
+            }
+        }
+    }
+
+    /// Whether anybody lives in a site.
+    pub(super) fn lives_in(&self, site: &str) -> bool {
+        self.living.contains_key(site)
     }
 
     /// Whether this life, or a later one of its node, was forgotten here.

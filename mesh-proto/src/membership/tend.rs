@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::Membership;
+use super::bridge::Bridge;
 use super::change::Source;
 use super::compare::Compare;
 use super::event::{Event, Output};
@@ -23,15 +24,19 @@ use crate::time::Instant;
 const DIAL_AT_ONCE: usize = 3;
 const RETRY_MAX: Duration = Duration::from_mins(1);
 const RETRY_MIN: Duration = Duration::from_secs(1);
-const FOLLOW_UPS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+/// From one comparison after a join to the next.
+const FOLLOW_UPS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Lost members are looked for so long.
 const HEAL_FOR: Duration = Duration::from_hours(24);
+/// What news of a newcomer needs to come around.
+const GREET_AFTER: Duration = Duration::from_millis(400);
 /// Links that stand to members not in the roster, greeted once each.
 const GREETED_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Tend {
     pub(super) compare: Compare,
+    pub(super) bridge: Option<Bridge>,
     known: Vec<Record>,
     retry: Duration,
     follow_ups: usize,
@@ -64,15 +69,25 @@ impl Membership {
             let (node, addrs) = (life.id, card.addrs.clone());
             self.outputs.push_back(Output::Dial { node, addrs });
         }
-        for id in self.tend.strangers.clone() {
-            self.greet(id);
-        }
+        self.greet_strangers();
         let wait = self.tend.retry + self.within(self.tend.retry / 2);
         self.timers.set(Timer::Join, wait);
         self.tend.retry = (self.tend.retry * 2).min(RETRY_MAX);
     }
 
-    pub(super) fn greet(&mut self, id: NodeId) {
+    /// Introduces this node to those linked who are still not known to live.
+    pub(super) fn greet_strangers(&mut self) {
+        let (roster, joined) = (&self.roster, self.me.joined);
+        self.tend.strangers.retain(|&id| !joined || !roster.is_alive(id));
+        for id in self.tend.strangers.clone() {
+            self.greet(id);
+        }
+        if joined {
+            self.tend.strangers.clear();
+        }
+    }
+
+    fn greet(&mut self, id: NodeId) {
         let record = self.me.record();
         self.send_stream(id, StreamMessage::Join { record });
     }
@@ -83,10 +98,19 @@ impl Membership {
         if self.me.joined && self.roster.is_alive(node) {
             return;
         }
+        if self.me.joined && self.roster.get(node).is_some() {
+            // Held gone, and linked: what it is accused of rides along.
+            self.ping(node, Why::Side);
+        }
         if self.tend.strangers.len() < GREETED_MAX {
             self.tend.strangers.insert(node);
         }
-        self.greet(node);
+        if self.me.joined {
+            // Most likely a newcomer, and news of it on its way.
+            self.timers.set_within(Timer::Greet, GREET_AFTER);
+        } else {
+            self.greet(node);
+        }
     }
 
     pub(super) fn on_closed(&mut self, node: NodeId) {
@@ -173,6 +197,7 @@ impl Membership {
         let wait = self.config.isolated_after;
         if self.rings.len() > 2 && silence >= wait && !self.tend.isolated {
             self.tend.isolated = true;
+            self.void_cases();
             self.tell(Event::SelfIsolated);
         }
         let left = wait.saturating_sub(silence);

@@ -256,6 +256,7 @@ fn a_link_to_one_not_known_to_live_is_greeted() {
     machine.handle_input(at(3), Input::Transport(connected));
     let greeted =
         |output| matches!(output, Output::Stream { to, message: StreamMessage::Join { .. } } if to == stranger);
+    machine.handle_timeout(at(500));
     assert!(drain(&mut machine).into_iter().any(greeted));
 }
 

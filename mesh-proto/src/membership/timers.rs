@@ -22,10 +22,14 @@ pub enum Timer {
     Flush,
     /// Known members to be dialled again, until joined.
     Join,
+    /// Links to strangers of whom no news has come.
+    Greet,
     /// A round of comparing views after joining.
     FollowUp,
     /// A look for lost members.
     Heal,
+    /// Another comparison between two halves that met.
+    Bridge,
     /// Dead, Forgotten, or shown again.
     Fate(NodeId),
     /// The leave to be repeated or finished.
@@ -57,6 +61,13 @@ impl Timers {
             self.order.remove(&(old, timer));
         }
         self.order.insert((at, timer));
+    }
+
+    /// Sets a timer that is not set yet.
+    pub(super) fn set_within(&mut self, timer: Timer, after: Duration) {
+        if !self.due.contains_key(&timer) {
+            self.set(timer, after);
+        }
     }
 
     pub(super) fn cancel(&mut self, timer: Timer) {

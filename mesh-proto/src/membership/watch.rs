@@ -5,8 +5,8 @@
 //! together, evenly. The only evidence of life is an answer that carries the nonce of a ping sent from here, directly or
 //! through a relay: both directions work. After SWIM section 3.1, with per-path timeouts.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Membership;
@@ -56,6 +56,8 @@ struct Probe {
     tries: u32,
     misses: f64,
     degraded: bool,
+    /// How many probe it, this node included.
+    observers: usize,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +66,8 @@ pub(super) struct Watch {
     questions: BTreeMap<u64, Question>,
     last_nonce: u64,
     misses: f64,
+    /// Who probes this node, by id.
+    pub(super) observers: BTreeSet<NodeId>,
     /// The rings changed since subjects were last taken from them.
     pub(super) stale: bool,
 }
@@ -82,6 +86,11 @@ impl Watch {
 
     fn answered(&mut self, nonce: u64, target: NodeId) -> Option<Question> {
         (self.questions.get(&nonce)?.target == target).then(|| self.questions.remove(&nonce))?
+    }
+
+    /// How many probe `id`, if this node is one of them.
+    pub(super) fn observers_of(&self, id: NodeId) -> Option<usize> {
+        self.probes.get(&id).map(|probe| probe.observers)
     }
 
     /// Observes nobody any more.
@@ -114,11 +123,16 @@ impl Membership {
             self.watch.probes.remove(&id);
             self.timers.cancel(Timer::Probe(id));
         }
+        self.watch.observers = self.rings.observers(self.me.id());
         for id in subjects {
-            if let Entry::Vacant(vacant) = self.watch.probes.entry(id) {
-                vacant.insert(Probe::default());
-                let wait = self.within(self.config.probe_period);
-                self.timers.set(Timer::Probe(id), wait);
+            let observers = self.rings.observers(id).len();
+            match self.watch.probes.entry(id) {
+                Entry::Occupied(mut known) => known.get_mut().observers = observers,
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Probe { observers, ..Probe::default() });
+                    let wait = self.within(self.config.probe_period);
+                    self.timers.set(Timer::Probe(id), wait);
+                }
             }
         }
     }

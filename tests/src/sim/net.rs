@@ -19,10 +19,13 @@ const SPIKE_MS_MAX: f64 = 150.0;
 #[derive(Debug)]
 pub struct Net {
     rng: Pcg64,
-    places: Vec<[f64; 3]>,
+    /// Round trips between sites.
+    trips: Vec<Vec<Duration>>,
     site_of: Vec<usize>,
     groups: Vec<u32>,
     cut: BTreeSet<(usize, usize)>,
+    /// Ways between sites that nothing passes.
+    cut_ways: BTreeSet<(usize, usize)>,
     lossy: BTreeMap<usize, f64>,
     /// The share of packets lost.
     pub loss: f64,
@@ -32,13 +35,15 @@ impl Net {
     /// `sites` places on a globe, nobody there yet.
     pub fn new(seed: u64, sites: usize) -> Self {
         let mut rng = Pcg64::seed_from_u64(seed);
-        let places = (0..sites).map(|_| on_a_globe(&mut rng)).collect();
+        let places: Vec<_> = (0..sites).map(|_| on_a_globe(&mut rng)).collect();
+        let trips = places.iter().map(|&a| places.iter().map(|&b| trip(a, b)).collect()).collect();
         Self {
             rng,
-            places,
+            trips,
             site_of: Vec::new(),
             groups: Vec::new(),
             cut: BTreeSet::new(),
+            cut_ways: BTreeSet::new(),
             lossy: BTreeMap::new(),
             loss: 0.0,
         }
@@ -46,7 +51,7 @@ impl Net {
 
     /// A further node; sites are filled in turn. Returns its site.
     pub fn add(&mut self) -> usize {
-        let site = self.site_of.len() % self.places.len();
+        let site = self.site_of.len() % self.trips.len();
         self.site_of.push(site);
         self.groups.push(0);
         site
@@ -54,10 +59,7 @@ impl Net {
 
     /// The round trip without jitter.
     pub fn rtt(&self, a: usize, b: usize) -> Duration {
-        let (a, b) = (self.places[self.site_of[a]], self.places[self.site_of[b]]);
-        let cosine: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
-        let turn = cosine.clamp(-1.0, 1.0).acos() / std::f64::consts::PI;
-        Duration::from_secs_f64((WITHIN_SITE_MS + FARTHEST * turn) / 1_000.0)
+        self.trips[self.site_of[a]][self.site_of[b]]
     }
 
     /// Puts a node into a group; only nodes of one group reach each other.
@@ -81,24 +83,35 @@ impl Net {
 
     /// Cuts this share of the pairs of sites, both ways.
     pub fn cut_sites(&mut self, share: f64) {
-        let sites = self.places.len();
-        let pairs: Vec<_> = (0..sites).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
-        for (a, b) in pairs {
-            if !self.rng.random_bool(share) {
-                continue;
-            }
-            let nodes = 0..self.site_of.len();
-            let of_pair = |x: usize, y: usize| (self.site_of[x], self.site_of[y]) == (a, b);
-            let ways: Vec<_> = nodes.clone().flat_map(|x| nodes.clone().map(move |y| (x, y))).collect();
-            for (x, y) in ways.into_iter().filter(|&(x, y)| of_pair(x, y)) {
-                self.cut.extend([(x, y), (y, x)]);
+        for (a, b) in self.pairs() {
+            if self.rng.random_bool(share) {
+                self.cut_ways.extend([(a, b), (b, a)]);
             }
         }
     }
 
+    /// Cuts this share of the pairs of sites, each in one direction.
+    pub fn cut_sites_one_way(&mut self, share: f64) {
+        for (a, b) in self.pairs() {
+            if self.rng.random_bool(share) {
+                self.cut_ways.insert(if self.rng.random_bool(0.5) { (a, b) } else { (b, a) });
+            }
+        }
+    }
+
+    /// Mends all ways between sites.
+    pub fn mend_sites(&mut self) {
+        self.cut_ways.clear();
+    }
+
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        (0..self.trips.len()).flat_map(|a| (0..a).map(move |b| (a, b))).collect()
+    }
+
     /// Whether packets can pass at all.
     pub fn reaches(&self, from: usize, to: usize) -> bool {
-        self.groups[from] == self.groups[to] && !self.cut.contains(&(from, to))
+        let way = (self.site_of[from], self.site_of[to]);
+        self.groups[from] == self.groups[to] && !self.cut.contains(&(from, to)) && !self.cut_ways.contains(&way)
     }
 
     /// How long one packet takes, or `None` if it is lost.
@@ -123,6 +136,12 @@ impl Net {
         let jitter_ms: f64 = self.rng.random_range(0.0..2.0) + self.rng.random_range(0.0..=spike);
         half.mul_f64(self.rng.random_range(1.0..1.06)) + Duration::from_secs_f64(jitter_ms / 1_000.0)
     }
+}
+
+fn trip(a: [f64; 3], b: [f64; 3]) -> Duration {
+    let cosine: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+    let turn = cosine.clamp(-1.0, 1.0).acos() / std::f64::consts::PI;
+    Duration::from_secs_f64((WITHIN_SITE_MS + FARTHEST * turn) / 1_000.0)
 }
 
 fn on_a_globe(rng: &mut Pcg64) -> [f64; 3] {

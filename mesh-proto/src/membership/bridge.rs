@@ -1,0 +1,63 @@
+//! Two halves of a mesh that parted and meet again.
+//!
+//! Each half holds the other to be gone, so news does not cross by itself: nobody's neighbours are on the other side. The
+//! first contact compares views; each side then tells its own members what they are accused of, and they refute it. A
+//! bridge compares again while those refutations come in, and so carries them over. One at a time per node, to one
+//! member; apart from `compare.rs`, which waits for quiet where this must not.
+
+use std::time::Duration;
+
+use super::Membership;
+use super::record::State;
+use super::roster::Member;
+use super::timers::Timer;
+use crate::id::NodeId;
+use crate::time::Instant;
+
+/// From one crossing to the next: the accused must have heard and their answers come back.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(500), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// Members lost within this time were lost together.
+const TOGETHER: Duration = Duration::from_mins(1);
+
+/// Where the bridge of this node leads.
+#[derive(Debug)]
+pub(super) struct Bridge {
+    to: NodeId,
+    crossings: usize,
+}
+
+impl Membership {
+    /// A member held gone since `lost` speaks for itself again: if others were lost with it, the mesh had parted.
+    pub(super) fn meet(&mut self, id: NodeId, lost: Instant) {
+        let distance = |since: Instant| since.saturating_since(lost).max(lost.saturating_since(since));
+        let together =
+            |member: &Member| member.standing.state == State::Unreachable && distance(member.since) <= TOGETHER;
+        let parted = self.roster.iter().any(|(_, member)| together(member));
+        if parted && self.tend.bridge.is_none() {
+            self.tend.bridge = Some(Bridge { to: id, crossings: 0 });
+            self.timers.set(Timer::Bridge, PAUSES[0]);
+            self.compare_with(id);
+        }
+    }
+
+    /// The next crossing, or the end.
+    pub(super) fn cross_bridge(&mut self) {
+        let Some(bridge) = &mut self.tend.bridge else { return };
+        bridge.crossings += 1;
+        let (to, next) = (bridge.to, PAUSES.get(bridge.crossings));
+        match next {
+            Some(&pause) => self.timers.set(Timer::Bridge, pause),
+            None => self.tend.bridge = None,
+        }
+        self.send_standings(to);
+    }
+
+    /// A view equal to this one: nothing is left to carry over.
+    pub(super) fn leave_bridge(&mut self, to: NodeId) {
+        if self.tend.bridge.as_ref().is_some_and(|bridge| bridge.to == to) {
+            self.tend.bridge = None;
+            self.timers.cancel(Timer::Bridge);
+        }
+    }
+}

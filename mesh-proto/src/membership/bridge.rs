@@ -28,13 +28,17 @@ pub(super) struct Bridge {
 }
 
 impl Membership {
-    /// A member held gone since `lost` speaks for itself again: if others were lost with it, the mesh had parted.
-    pub(super) fn meet(&mut self, id: NodeId, lost: Instant) {
+    /// A member held gone since `lost` is back, and `first_hand` if it said so itself. If others were lost with it, the
+    /// mesh had parted: so much news at once leaves gaps that only a comparison finds.
+    pub(super) fn meet(&mut self, id: NodeId, lost: Instant, first_hand: bool) {
         let distance = |since: Instant| since.saturating_since(lost).max(lost.saturating_since(since));
         let together =
             |member: &Member| member.standing.state == State::Unreachable && distance(member.since) <= TOGETHER;
-        let parted = self.roster.iter().any(|(_, member)| together(member));
-        if parted && self.tend.bridge.is_none() {
+        if !self.roster.iter().any(|(_, member)| together(member)) {
+            return;
+        }
+        self.begin_follow_ups();
+        if first_hand && self.tend.bridge.is_none() {
             self.tend.bridge = Some(Bridge { to: id, crossings: 0 });
             self.timers.set(Timer::Bridge, PAUSES[0]);
             self.compare_with(id);

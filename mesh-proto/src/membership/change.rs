@@ -77,7 +77,7 @@ impl Membership {
         let old = self.roster.standing(id);
         let new_life = card.is_some();
         let lost = self.roster.get(id).filter(|member| member.standing.state == State::Unreachable);
-        let lost = lost.map(|member| member.since).filter(|_| standing.is_alive() && source == Source::News(id));
+        let lost = lost.map(|member| member.since).filter(|_| standing.is_alive());
         self.roster.put(self.timers.now(), standing, card);
         if old.is_some_and(|old| old.is_alive()) != standing.is_alive() {
             self.watch.stale = true;
@@ -99,7 +99,7 @@ impl Membership {
             self.announce(old, standing);
         }
         if let Some(since) = lost {
-            self.meet(id, since);
+            self.meet(id, since, source == Source::News(id));
         }
     }
 

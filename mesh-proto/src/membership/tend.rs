@@ -24,8 +24,8 @@ use crate::time::Instant;
 const DIAL_AT_ONCE: usize = 3;
 const RETRY_MAX: Duration = Duration::from_mins(1);
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// From one comparison after a join to the next.
-const FOLLOW_UPS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// From one comparison after a join, or after two halves met, to the next.
+const FOLLOW_UPS: [Duration; 3] = [Duration::from_millis(400), Duration::from_secs(1), Duration::from_secs(2)];
 /// Lost members are looked for so long.
 const HEAL_FOR: Duration = Duration::from_hours(24);
 /// What news of a newcomer needs to come around.
@@ -145,11 +145,16 @@ impl Membership {
             self.timers.cancel(Timer::Join);
             self.tell(Event::Joined { members: self.roster.len() });
         }
-        self.tend.follow_ups = 0;
-        self.timers.set(Timer::FollowUp, FOLLOW_UPS[0]);
+        self.begin_follow_ups();
     }
 
-    /// After joining: what the first table lacked.
+    /// After much was learnt at once: what it lacked.
+    pub(super) fn begin_follow_ups(&mut self) {
+        self.tend.follow_ups = 0;
+        self.timers.set_within(Timer::FollowUp, FOLLOW_UPS[0]);
+    }
+
+    /// Compares with somebody, and once more a little later.
     pub(super) fn follow_up(&mut self) {
         let others = self.living_others();
         if let Some(other) = self.shuffled(others).pop() {

@@ -20,7 +20,7 @@ const SEED_RETRY: Duration = Duration::from_secs(1);
 /// A member as foca names it: as much as Everett's members say of themselves, but for their names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Id {
-    id: [u8; 16],
+    node: [u8; 16],
     addr: [u8; 6],
     number: u16,
     renewals: u64,
@@ -46,7 +46,7 @@ fn id_of(birth: &Birth) -> Id {
     let number = u16::try_from(birth.node).expect("fields are small");
     let [high, low] = number.to_be_bytes();
     // Room for renewals within a life.
-    Id { id: birth.directory.id(birth.node).0, addr: [10, 0, high, low, 27, 205], number, renewals: birth.life << 16 }
+    Id { node: birth.directory.id(birth.node).0, addr: [10, 0, high, low, 27, 205], number, renewals: birth.life << 16 }
 }
 
 /// Which of foca's own settings.

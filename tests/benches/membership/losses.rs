@@ -112,7 +112,7 @@ fn sent(came: &[Came]) -> Sent {
 
 /// Nothing happens.
 pub(crate) fn steady(plan: &Plan) {
-    let time = Duration::from_secs(120);
+    let time = Duration::from_mins(2);
     let cell = |who: Contestant, nodes: usize| {
         let came = who.play(plan, &Calm { nodes, trouble: Trouble::None, time }, 2);
         let (messages, bytes) = rate(sent(&came), nodes * came.len(), time);

@@ -231,7 +231,7 @@ impl<P: Peer> Field<P> {
             }
             match self.due.peek() {
                 Some(Reverse(entry)) if entry.at <= end => {
-                    let Some(Reverse(entry)) = self.due.pop() else { return None };
+                    let Reverse(entry) = self.due.pop()?;
                     self.now = entry.at;
                     self.happen(entry.due);
                 }

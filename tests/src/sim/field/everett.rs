@@ -50,12 +50,12 @@ impl Everett {
                 Some(Act::Stream { to: directory.number(to), bytes, word: Word::Stream(message) })
             }
             Output::Dial { node, .. } => Some(Act::Link { to: directory.number(node) }),
-            Output::Event(event) => self.hear_of(now, event),
+            Output::Event(event) => self.hear_of(now, &event),
         }
     }
 
-    fn hear_of(&mut self, now: Instant, event: Event) -> Option<Act<Word>> {
-        let (life, sight) = match event {
+    fn hear_of(&mut self, now: Instant, event: &Event) -> Option<Act<Word>> {
+        let (life, sight) = match *event {
             Event::Up { life } | Event::Returned { life } => (life, Sight::Up),
             Event::Unreachable { life } => (life, Sight::Down),
             Event::Left { life } => (life, Sight::Left),

@@ -12,6 +12,7 @@
 //! second agent is refused before it touches a store, and the socket answers only when everything does.
 //! The order of an end: clients drain, membership leaves, the net closes, the threads end, the rest is flushed.
 
+mod signals;
 mod threads;
 
 use std::net::UdpSocket;
@@ -68,6 +69,9 @@ pub enum AgentError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Signals cannot be taken over.
+    #[error("cannot take signals over")]
+    Signals(#[source] std::io::Error),
     /// The poll loop failed.
     #[error(transparent)]
     Ledger(LedgerError),

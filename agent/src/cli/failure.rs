@@ -67,9 +67,11 @@ impl Failure {
             error @ AgentError::PidFile { .. } => {
                 Self::new(Exit::Config, error).hint("make its directory, or leave `pid_file` out")
             }
-            error @ (AgentError::Net(_) | AgentError::Ledger(_) | AgentError::Random | AgentError::Thread { .. }) => {
-                Self::new(Exit::Failed, error)
-            }
+            error @ (AgentError::Net(_)
+            | AgentError::Signals(_)
+            | AgentError::Ledger(_)
+            | AgentError::Random
+            | AgentError::Thread { .. }) => Self::new(Exit::Failed, error),
         }
     }
 

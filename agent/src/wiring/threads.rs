@@ -1,5 +1,6 @@
 //! Starts the threads with their channels, and ends them in the order in which they depend on each other.
 
+use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -11,9 +12,9 @@ use everett_mesh_proto::push;
 use everett_mesh_proto::replica::Replica;
 use everett_mesh_proto::time::Now;
 use rand::RngExt;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use super::signals::Signals;
 use super::{AgentError, Prepared, Reread, host};
 use crate::api::about::About;
 use crate::api::data::Data;
@@ -92,6 +93,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
     let Prepared { clock, mut random, mtls, claimed, me, store, replica } = prepared;
     let (doorway, door) = Doorway::open(NOTICES).map_err(|source| AgentError::Thread { name: "ledger", source })?;
     let Lines { commits, log, tasks, orders, mesh } = Lines::lay();
+    let heeding = bounded(1);
     let durable = store.log.durable();
     let life = Life { id: me.id, boot_epoch: store.boot_epoch, nonce: random.random() };
     let (hello, hello_receiver) = watch::channel(Arc::new(hello(life, &replica)));
@@ -109,8 +111,10 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
         tasks: tasks.0.clone(),
         mtls: Arc::clone(&mtls),
         reread,
+        heeding: heeding.0,
     };
     let net = start_net((claimed.udp, mtls), hello_receiver, (door.clone(), tasks.0.clone()), membership)?;
+    heeding.1.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())).map_err(AgentError::Signals)?;
 
     let keeper_tools = keeper::Tools {
         file: store.file.clone(),
@@ -288,10 +292,19 @@ struct Membership {
     tasks: Sender<Task>,
     mtls: Arc<Mtls>,
     reread: Reread,
+    /// Is told once signals are taken over, or why not.
+    heeding: Sender<io::Result<()>>,
 }
 
 impl Membership {
     async fn run(self, net: Net, inbox: net::Inbox<net::MemberEvent>) {
+        let (signals, taken) = match Signals::take() {
+            Ok(signals) => (Some(signals), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // Whoever started this waits for it.
+        let _ = self.heeding.send(taken);
+        let Some(signals) = signals else { return };
         let bound = net.local_address();
         let address = self.advertise.unwrap_or_else(|| mesh::advertised(bound, &self.seeds));
         let card =
@@ -310,48 +323,7 @@ impl Membership {
         };
         tokio::select! {
             () = mesh::run(setup, net.clone(), inbox) => {}
-            () = heed_signals(self.door, self.mtls, self.reread, net) => {}
+            () = signals.heed(self.door, self.mtls, self.reread, net) => {}
         }
     }
-}
-
-/// SIGTERM and SIGINT drain; SIGHUP reads the certificates and the log filter again.
-async fn heed_signals(door: Door<Notice>, mtls: Arc<Mtls>, reread: Reread, net: Net) {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        tracing::error!("signals cannot be heeded");
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            Some(()) = terminate.recv() => drain(&door).await,
-            Some(()) = interrupt.recv() => drain(&door).await,
-            Some(()) = hangup.recv() => reload(Arc::clone(&mtls), Arc::clone(&reread), &net).await,
-        }
-    }
-}
-
-async fn drain(door: &Door<Notice>) {
-    while door.try_send(Notice::Drain).is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-}
-
-async fn reload(mtls: Arc<Mtls>, reread: Reread, net: &Net) {
-    crate::systemd::reloading();
-    let reloaded = tokio::task::spawn_blocking(move || {
-        reread();
-        mtls.reload()
-    })
-    .await;
-    match reloaded {
-        Ok(Ok(())) => {
-            tracing::info!("certificates read again");
-            // If the net has ended, so has the process.
-            let _ = net.command(Command::Recheck).await;
-        }
-        Ok(Err(error)) => tracing::error!(%error, "certificates not read again; the old ones stay in use"),
-        Err(error) => tracing::error!(%error, "certificates not read again"),
-    }
-    crate::systemd::ready("serving");
 }

@@ -13,17 +13,17 @@ use crate::id::NodeId;
 const NEXT_IN_MAX: Duration = Duration::from_secs(30);
 
 impl Membership {
-    /// How long until this observer's next turn, at least half a cycle.
+    /// How long until this observer's next turn. Who comes within half a period before its turn has had it.
     pub(super) fn next_in(&self, observer: NodeId) -> Duration {
         let observers = &self.watch.observers;
         let turn = observers.iter().position(|&id| id == observer).unwrap_or(0);
         let period = self.config.probe_period;
         let cycle = period * ring_count(observers.len());
         let own_offset = Duration::from_micros(self.me.standing.life.nonce % 1_000_000);
-        let earliest = self.timers.now().since_start() + own_offset + cycle / 2;
+        let earliest = self.timers.now().since_start() + own_offset + period / 2;
         let turn_at = period * ring_count(turn + 1);
         let wait = remainder(turn_at + cycle.saturating_sub(remainder(earliest, cycle)), cycle);
-        (cycle / 2 + wait).min(NEXT_IN_MAX)
+        (period / 2 + wait).min(NEXT_IN_MAX)
     }
 
     /// When to send the next probe so that it arrives at the turn the subject named.

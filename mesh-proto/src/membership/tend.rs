@@ -25,7 +25,8 @@ const DIAL_AT_ONCE: usize = 3;
 const RETRY_MAX: Duration = Duration::from_mins(1);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// From one comparison after a join, or after two halves met, to the next.
-const FOLLOW_UPS: [Duration; 3] = [Duration::from_millis(400), Duration::from_secs(1), Duration::from_secs(2)];
+const FOLLOW_UPS: [Duration; 4] =
+    [Duration::from_millis(400), Duration::from_millis(400), Duration::from_secs(1), Duration::from_secs(2)];
 /// Lost members are looked for so long.
 const HEAL_FOR: Duration = Duration::from_hours(24);
 /// What news of a newcomer needs to come around.

@@ -81,8 +81,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<usize>,
     /// Protocols.
     pub(crate) peers: Vec<Contestant>,
-    /// Simulated hours of long rows.
-    pub(crate) hours: u64,
+    /// Simulated minutes of long rows.
+    pub(crate) minutes: usize,
     /// Repetitions behind percentiles.
     pub(crate) trials: usize,
     /// The first seed.

@@ -9,7 +9,8 @@ use rand::RngExt;
 use crate::contest::{Contestant, Plan, Scene, rate};
 use crate::table;
 
-const HOUR: Duration = Duration::from_hours(1);
+const WORLD_MINUTES: usize = 10;
+const WORLD: Duration = Duration::from_mins(10);
 
 /// What is wrong with the network, or with the nodes.
 #[derive(Debug, Clone, Copy)]
@@ -128,11 +129,12 @@ pub(crate) fn steady(plan: &Plan) {
     table::print("Steady state, per node, with 28 bytes of IP and UDP a message", &columns, &rows);
 }
 
-/// Rows of one size over several troubles, an hour a world.
+/// Rows of one size over several troubles, ten minutes a world.
 fn rows(plan: &Plan, nodes: usize, troubles: &[Trouble], cell: impl Fn(&[Came]) -> String) -> Vec<Vec<String>> {
-    let worlds = usize::try_from(plan.hours).unwrap_or(usize::MAX);
+    let worlds = plan.minutes.div_ceil(WORLD_MINUTES);
     let row = |who: &Contestant| {
-        let cells = troubles.iter().map(|&trouble| cell(&who.play(plan, &Calm { nodes, trouble, time: HOUR }, worlds)));
+        let cells =
+            troubles.iter().map(|&trouble| cell(&who.play(plan, &Calm { nodes, trouble, time: WORLD }, worlds)));
         std::iter::once(who.name().to_owned()).chain(cells).collect()
     };
     plan.peers.iter().map(row).collect()
@@ -142,15 +144,15 @@ fn rows(plan: &Plan, nodes: usize, troubles: &[Trouble], cell: impl Fn(&[Came]) 
 pub(crate) fn loss(plan: &Plan) {
     for nodes in plan.sizes(&[16, 128]) {
         let cell = |came: &[Came]| {
-            let (messages, bytes) = rate(sent(came), nodes * came.len(), HOUR);
+            let (messages, bytes) = rate(sent(came), nodes * came.len(), WORLD);
             let (deaths, events) = (total(came, |came| came.deaths), total(came, |came| came.events));
             format!("{deaths} / {events} / {messages:.2} / {bytes:.0}")
         };
         let troubles = [0.0, 0.05, 0.2, 0.3].map(Trouble::Loss);
         let rows = rows(plan, nodes, &troubles, cell);
         let title = format!(
-            "Loss, n={nodes}, {} h: healthy members declared dead / views of them as dead / messages/s / bytes/s",
-            plan.hours
+            "Loss, n={nodes}, {} min: healthy members declared dead / views of them as dead / messages/s / bytes/s",
+            plan.minutes
         );
         table::print(&title, &["protocol", "0 %", "5 %", "20 %", "30 %"], &rows);
     }
@@ -168,8 +170,8 @@ pub(crate) fn blocked(plan: &Plan) {
     };
     let rows = rows(plan, 128, &troubles, cell);
     let title = format!(
-        "C members blocked for D s, 30 s between, n=128, {} h: healthy members declared dead / views / at healthy members",
-        plan.hours
+        "C members blocked for D s, 30 s between, n=128, {} min: healthy members declared dead / views / at healthy members",
+        plan.minutes
     );
     let names = counts.iter().flat_map(|count| [5, 15, 30].map(|time| format!("C={count} D={time}")));
     let columns: Vec<_> = std::iter::once("protocol".to_owned()).chain(names).collect();
@@ -181,7 +183,7 @@ pub(crate) fn blocked(plan: &Plan) {
 pub(crate) fn routes(plan: &Plan) {
     let troubles = [Trouble::Cut(0.25), Trouble::CutOneWay(0.25), Trouble::Flapping(0.25)];
     let cell = |came: &[Came]| {
-        let (messages, bytes) = rate(sent(came), 128 * came.len(), HOUR);
+        let (messages, bytes) = rate(sent(came), 128 * came.len(), WORLD);
         format!(
             "{} / {} / {messages:.2} / {bytes:.0}",
             total(came, |came| came.deaths),
@@ -190,8 +192,8 @@ pub(crate) fn routes(plan: &Plan) {
     };
     let rows = rows(plan, 128, &troubles, cell);
     let title = format!(
-        "25 % of the pairs of sites, n=128, {} h: healthy members declared dead / views / messages/s / bytes/s",
-        plan.hours
+        "25 % of the pairs of sites, n=128, {} min: healthy members declared dead / views / messages/s / bytes/s",
+        plan.minutes
     );
     table::print(&title, &["protocol", "cut", "cut one way", "cut for 5 s of 10, others each time"], &rows);
 }

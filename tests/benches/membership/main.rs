@@ -31,9 +31,9 @@ struct Args {
     /// Only these protocols
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Contestant>,
-    /// Simulated hours of each row that counts healthy members declared dead
-    #[arg(long, default_value_t = 10)]
-    hours: u64,
+    /// Simulated minutes behind each count of healthy members declared dead, in worlds of ten
+    #[arg(long, default_value_t = 600)]
+    minutes: usize,
     /// Repetitions behind each percentile
     #[arg(long, default_value_t = 100)]
     trials: usize,
@@ -85,7 +85,7 @@ fn main() {
     let plan = Plan {
         nodes: args.nodes,
         peers: if args.peers.is_empty() { Contestant::value_variants().to_vec() } else { args.peers },
-        hours: args.hours,
+        minutes: args.minutes,
         trials: args.trials,
         seed: args.seed,
         threads: args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN),

@@ -1,0 +1,5 @@
+//! The binary with real files, ports, sockets and processes around it.
+
+mod check;
+mod place;
+mod start;

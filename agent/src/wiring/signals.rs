@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use everett_certs::Mtls;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Reread;
 use crate::ledger::{Door, Notice};
@@ -16,30 +17,36 @@ use crate::net::{Command, Net};
 /// Between two tries to tell a busy ledger.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// The signals, taken over from the system's defaults.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+/// Whom signals concern.
+pub(super) struct Heeding {
+    /// Drains.
+    pub(super) door: Door<Notice>,
+    /// Is read again.
+    pub(super) mtls: Arc<Mtls>,
+    /// Reads the rest again.
+    pub(super) reread: Reread,
+    /// Is told once signals are taken over, or why they are not.
+    pub(super) taken: Sender<io::Result<()>>,
 }
 
-impl Signals {
-    /// Takes them over. Must be called on the runtime.
-    pub(super) fn take() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Does what they ask for, for ever.
-    pub(super) async fn heed(mut self, door: Door<Notice>, mtls: Arc<Mtls>, reread: Reread, net: Net) {
+impl Heeding {
+    /// Takes signals over and does what they ask for, for ever; returns only if it cannot.
+    pub(super) async fn run(self, net: Net) {
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+        let (mut terminate, mut interrupt, mut hangup) = match signals {
+            (Ok(terminate), Ok(interrupt), Ok(hangup)) => (terminate, interrupt, hangup),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+                // Whoever starts the agent waits for it.
+                let _ = self.taken.send(Err(error));
+                return;
+            }
+        };
+        let _ = self.taken.send(Ok(()));
         loop {
             tokio::select! {
-                Some(()) = self.terminate.recv() => drain(&door).await,
-                Some(()) = self.interrupt.recv() => drain(&door).await,
-                Some(()) = self.hangup.recv() => reload(Arc::clone(&mtls), Arc::clone(&reread), &net).await,
+                Some(()) = terminate.recv() => drain(&self.door).await,
+                Some(()) = interrupt.recv() => drain(&self.door).await,
+                Some(()) = hangup.recv() => reload(Arc::clone(&self.mtls), Arc::clone(&self.reread), &net).await,
             }
         }
     }

@@ -14,7 +14,7 @@ use everett_mesh_proto::time::Now;
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
 
-use super::signals::Signals;
+use super::signals::Heeding;
 use super::{AgentError, Prepared, Reread, host};
 use crate::api::about::About;
 use crate::api::data::Data;
@@ -93,7 +93,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
     let Prepared { clock, mut random, mtls, claimed, me, store, replica } = prepared;
     let (doorway, door) = Doorway::open(NOTICES).map_err(|source| AgentError::Thread { name: "ledger", source })?;
     let Lines { commits, log, tasks, orders, mesh } = Lines::lay();
-    let heeding = bounded(1);
+    let taken = bounded(1);
     let durable = store.log.durable();
     let life = Life { id: me.id, boot_epoch: store.boot_epoch, nonce: random.random() };
     let (hello, hello_receiver) = watch::channel(Arc::new(hello(life, &replica)));
@@ -109,12 +109,10 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
         orders: mesh.1,
         door: door.clone(),
         tasks: tasks.0.clone(),
-        mtls: Arc::clone(&mtls),
-        reread,
-        heeding: heeding.0,
+        signals: Heeding { door: door.clone(), mtls: Arc::clone(&mtls), reread, taken: taken.0 },
     };
     let net = start_net((claimed.udp, mtls), hello_receiver, (door.clone(), tasks.0.clone()), membership)?;
-    heeding.1.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())).map_err(AgentError::Signals)?;
+    taken.1.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())).map_err(AgentError::Signals)?;
 
     let keeper_tools = keeper::Tools {
         file: store.file.clone(),
@@ -290,26 +288,16 @@ struct Membership {
     orders: mpsc::Receiver<mesh::Order>,
     door: Door<Notice>,
     tasks: Sender<Task>,
-    mtls: Arc<Mtls>,
-    reread: Reread,
-    /// Is told once signals are taken over, or why not.
-    heeding: Sender<io::Result<()>>,
+    signals: Heeding,
 }
 
 impl Membership {
     async fn run(self, net: Net, inbox: net::Inbox<net::MemberEvent>) {
-        let (signals, taken) = match Signals::take() {
-            Ok(signals) => (Some(signals), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        // Whoever started this waits for it.
-        let _ = self.heeding.send(taken);
-        let Some(signals) = signals else { return };
         let bound = net.local_address();
         let address = self.advertise.unwrap_or_else(|| mesh::advertised(bound, &self.seeds));
         let card =
             Card { name: self.me.node.to_string(), site: self.me.site.to_string(), addrs: vec![address], caps: 0 };
-        let (door, tasks) = (self.door.clone(), self.tasks);
+        let (door, tasks) = (self.door, self.tasks);
         let setup = mesh::Setup {
             config: membership::Config::default(),
             record: Record { life: self.life, incarnation: 0, card },
@@ -323,7 +311,7 @@ impl Membership {
         };
         tokio::select! {
             () = mesh::run(setup, net.clone(), inbox) => {}
-            () = signals.heed(self.door, self.mtls, self.reread, net) => {}
+            () = self.signals.run(net) => {}
         }
     }
 }

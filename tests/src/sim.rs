@@ -2,7 +2,10 @@
 //!
 //! Nothing here waits or asks the machine it runs on for anything; a seed is a bug report.
 
+mod agenda;
 pub mod checks;
 pub mod field;
 pub mod members;
 pub mod net;
+
+pub use agenda::Clockwork;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use everett_mesh_proto::membership::{Cmd, Config, Event, MemberState, Membership};
+use everett_tests::sim::Clockwork;
 use everett_tests::sim::members::World;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use everett_mesh_proto::membership::Config;
+use everett_tests::sim::Clockwork;
 use everett_tests::sim::field::{Everett, Field, Sight};
 
 const NODES: usize = 128;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use everett_tests::sim::Clockwork;
 use everett_tests::sim::field::{Field, Peer, Sight};
 
 use crate::contest::{Contestant, Plan, Scene};
@@ -35,15 +36,7 @@ impl Scene for Crash {
             field.crash(node);
             let observers = field.running();
             let all_know = |field: &Field<P>| observers.iter().all(|&by| !field.views.holds(by, node));
-            let mut look = start;
-            field.run_until(who.patience(), |field| {
-                // A look at everybody costs; ten a second are plenty.
-                let due = field.now().saturating_since(look) >= Duration::from_millis(100);
-                if due {
-                    look = field.now();
-                }
-                due && all_know(field)
-            });
+            field.run_until_seen(who.patience(), Duration::from_millis(100), all_know);
             let known = field.views.known(start, node, Sight::Down, &observers);
             field.start(node, &observers[..observers.len().min(3)]);
             known
@@ -100,17 +93,8 @@ impl Scene for Heal {
         };
         let before = own_half(&field);
         field.reset();
-        let start = field.now();
         let all = |field: &Field<P>| (0..field.len()).all(|by| field.views.count(by) == field.len());
-        let mut look = start;
-        let limit = Duration::from_secs(400);
-        let took = field.run_until(limit, |field| {
-            let due = field.now().saturating_since(look) >= Duration::from_millis(50);
-            if due {
-                look = field.now();
-            }
-            due && all(field)
-        });
+        let took = field.run_until_seen(Duration::from_secs(400), Duration::from_millis(50), all);
         field.run_for(Duration::from_secs(30));
         Healed { took, own_half: before + own_half(&field) }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use everett_tests::sim::Clockwork;
 use everett_tests::sim::field::{Field, Peer, Sight};
 
 use crate::contest::{Contestant, Plan, SITES_MAX, Scene};
@@ -109,14 +110,8 @@ impl Scene for MassJoin {
         let mut field: Field<P> = Field::new(seed, self.nodes, self.nodes.min(SITES_MAX), settings);
         field.form(SEEDS.len());
         (SEEDS.len()..self.nodes).for_each(|node| field.start(node, &SEEDS));
-        let mut look = field.now();
-        field.run_until(Duration::from_secs(200), |field| {
-            let due = field.now().saturating_since(look) >= Duration::from_millis(10);
-            if due {
-                look = field.now();
-            }
-            due && (0..field.len()).all(|by| field.views.count(by) == field.len())
-        })
+        let all = |field: &Field<P>| (0..field.len()).all(|by| field.views.count(by) == field.len());
+        field.run_until_seen(Duration::from_secs(200), Duration::from_millis(10), all)
     }
 }
 

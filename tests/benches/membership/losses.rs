@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use everett_tests::sim::Clockwork;
 use everett_tests::sim::field::{Field, Peer, Sent, Sight};
 use rand::RngExt;
 

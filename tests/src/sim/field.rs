@@ -9,8 +9,6 @@ mod everett;
 mod peer;
 mod views;
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +16,8 @@ use everett_mesh_proto::time::Instant;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use super::Clockwork;
+use super::agenda::Agenda;
 use super::net::Net;
 
 pub use everett::Everett;
@@ -46,39 +46,6 @@ enum Due<W> {
 }
 
 #[derive(Debug)]
-struct Entry<W> {
-    at: Instant,
-    number: u64,
-    due: Due<W>,
-}
-
-impl<W> Entry<W> {
-    fn key(&self) -> (Instant, u64) {
-        (self.at, self.number)
-    }
-}
-
-impl<W> PartialEq for Entry<W> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<W> Eq for Entry<W> {}
-
-impl<W> PartialOrd for Entry<W> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<W> Ord for Entry<W> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-#[derive(Debug)]
 struct Node<P> {
     peer: Option<P>,
     /// Counts its processes.
@@ -100,10 +67,18 @@ pub struct Field<P: Peer> {
     pub dice: Pcg64,
     settings: P::Settings,
     directory: Rc<Directory>,
-    now: Instant,
-    due: BinaryHeap<Reverse<Entry<P::Word>>>,
-    last_due: u64,
+    agenda: Agenda<Due<P::Word>>,
     nodes: Vec<Node<P>>,
+}
+
+impl<P: Peer> Clockwork for Field<P> {
+    fn now(&self) -> Instant {
+        self.agenda.now()
+    }
+
+    fn step(&mut self, end: Instant) -> bool {
+        self.agenda.next(end).map(|due| self.happen(due)).is_some()
+    }
 }
 
 impl<P: Peer> Field<P> {
@@ -119,9 +94,7 @@ impl<P: Peer> Field<P> {
             dice: Pcg64::seed_from_u64(seed ^ 0x00d1_ce00),
             settings,
             directory: Rc::new(Directory::new(site_of)),
-            now: Instant::ZERO,
-            due: BinaryHeap::new(),
-            last_due: 0,
+            agenda: Agenda::new(),
             nodes: (0..count).map(node).collect(),
         }
     }
@@ -138,7 +111,7 @@ impl<P: Peer> Field<P> {
         (0..count).for_each(|node| self.start(node, &[]));
         let births: Vec<_> = (0..count).map(|node| self.birth(node)).collect();
         for node in 0..count {
-            let now = self.now;
+            let now = self.agenda.now();
             if let Some(peer) = &mut self.nodes[node].peer {
                 peer.know(now, &births);
             }
@@ -158,11 +131,6 @@ impl<P: Peer> Field<P> {
     #[expect(clippy::len_without_is_empty, reason = "a field without nodes is of no use")]
     pub fn len(&self) -> usize {
         self.nodes.len()
-    }
-
-    /// The time.
-    pub fn now(&self) -> Instant {
-        self.now
     }
 
     /// The peer of a node that runs.
@@ -187,14 +155,16 @@ impl<P: Peer> Field<P> {
         self.views.born(node);
         let birth = self.birth(node);
         let seeds = seeds.iter().copied().filter(|&seed| seed != node).collect();
-        self.nodes[node].peer = Some(P::start(self.now, &birth, seeds, &self.settings));
+        self.nodes[node].peer = Some(P::start(self.agenda.now(), &birth, seeds, &self.settings));
         self.nodes[node].wake = None;
         self.after_step(node);
     }
 
     fn birth(&self, node: usize) -> Birth {
         let life = self.nodes[node].life;
-        let seed = (node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (life << 48) ^ self.now.since_start().as_secs();
+        let seed = (node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ (life << 48)
+            ^ self.agenda.now().since_start().as_secs();
         Birth { node, life, seed, directory: Rc::clone(&self.directory) }
     }
 
@@ -205,55 +175,24 @@ impl<P: Peer> Field<P> {
 
     /// The process takes no step for this long; what comes meanwhile waits.
     pub fn block(&mut self, node: usize, time: Duration) {
-        self.nodes[node].asleep_until = self.now + time;
+        self.nodes[node].asleep_until = self.agenda.now() + time;
     }
 
     /// Takes leave.
     pub fn leave(&mut self, node: usize) {
-        let now = self.now;
+        let now = self.agenda.now();
         if let Some(peer) = &mut self.nodes[node].peer {
             peer.leave(now);
         }
         self.after_step(node);
     }
 
-    /// Runs for this long.
-    pub fn run_for(&mut self, time: Duration) {
-        self.run_until(time, |_| false);
-    }
-
-    /// Runs until the condition holds, at most `limit`; how long it took.
-    pub fn run_until(&mut self, limit: Duration, mut holds: impl FnMut(&Self) -> bool) -> Option<Duration> {
-        let (start, end) = (self.now, self.now + limit);
-        loop {
-            if holds(self) {
-                return Some(self.now.saturating_since(start));
-            }
-            match self.due.peek() {
-                Some(Reverse(entry)) if entry.at <= end => {
-                    let Reverse(entry) = self.due.pop()?;
-                    self.now = entry.at;
-                    self.happen(entry.due);
-                }
-                _ => {
-                    self.now = end;
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn schedule(&mut self, at: Instant, due: Due<P::Word>) {
-        self.last_due += 1;
-        self.due.push(Reverse(Entry { at, number: self.last_due, due }));
-    }
-
     fn happen(&mut self, due: Due<P::Word>) {
         let (Due::Hear { to: number, .. } | Due::Linked { at: number, .. } | Due::Wake(number)) = due;
-        if self.nodes[number].asleep_until > self.now {
-            return self.schedule(self.nodes[number].asleep_until, due);
+        if self.nodes[number].asleep_until > self.agenda.now() {
+            return self.agenda.at(self.nodes[number].asleep_until, due);
         }
-        let now = self.now;
+        let now = self.agenda.now();
         let node = &mut self.nodes[number];
         match (due, &mut node.peer) {
             (Due::Hear { from, life, word, .. }, Some(peer)) if life == node.life => peer.hear(now, from, word),
@@ -272,15 +211,15 @@ impl<P: Peer> Field<P> {
     }
 
     fn after_step(&mut self, number: usize) {
-        while let Some(act) = self.nodes[number].peer.as_mut().and_then(|peer| peer.poll(self.now)) {
+        while let Some(act) = self.nodes[number].peer.as_mut().and_then(|peer| peer.poll(self.agenda.now())) {
             self.carry_out(number, act);
         }
         let node = &mut self.nodes[number];
         let Some(at) = node.peer.as_ref().and_then(Peer::deadline) else { return };
-        let at = at.max(self.now);
+        let at = at.max(self.agenda.now());
         if node.wake.is_none_or(|wake| at < wake) {
             node.wake = Some(at);
-            self.schedule(at, Due::Wake(number));
+            self.agenda.at(at, Due::Wake(number));
         }
     }
 
@@ -290,7 +229,7 @@ impl<P: Peer> Field<P> {
                 self.count(bytes);
                 if let Some(delay) = self.net.datagram(from, to) {
                     let life = self.nodes[to].life;
-                    self.schedule(self.now + delay, Due::Hear { from, to, life, word });
+                    self.agenda.after(delay, Due::Hear { from, to, life, word });
                 }
             }
             Act::Stream { to, bytes, word } => {
@@ -298,18 +237,18 @@ impl<P: Peer> Field<P> {
                 self.count(bytes % PACKET_BYTES);
                 if let Some(delay) = self.net.stream(from, to) {
                     let life = self.nodes[to].life;
-                    self.schedule(self.now + delay, Due::Hear { from, to, life, word });
+                    self.agenda.after(delay, Due::Hear { from, to, life, word });
                 }
             }
             Act::Link { to } => {
                 let both_ways = self.net.reaches(from, to) && self.net.reaches(to, from);
                 if both_ways && self.nodes[to].peer.is_some() {
-                    let at = self.now + self.net.rtt(from, to);
-                    self.schedule(at, Due::Linked { at: from, peer: to, life: self.nodes[from].life });
-                    self.schedule(at, Due::Linked { at: to, peer: from, life: self.nodes[to].life });
+                    let at = self.agenda.now() + self.net.rtt(from, to);
+                    self.agenda.at(at, Due::Linked { at: from, peer: to, life: self.nodes[from].life });
+                    self.agenda.at(at, Due::Linked { at: to, peer: from, life: self.nodes[to].life });
                 }
             }
-            Act::Saw { node, sight } => self.views.saw(self.now, from, node, sight),
+            Act::Saw { node, sight } => self.views.saw(self.agenda.now(), from, node, sight),
             Act::Exit => self.crash(from),
         }
     }

@@ -12,6 +12,8 @@ use everett_mesh_proto::membership::{
 };
 use everett_mesh_proto::time::{Instant, Now};
 
+use super::Clockwork;
+use super::agenda::Agenda;
 use super::checks::Checks;
 use super::net::Net;
 
@@ -71,9 +73,7 @@ pub struct World {
     pub traffic: Traffic,
     config: Config,
     seed: u64,
-    now: Instant,
-    due: BTreeMap<(Instant, u64), Due>,
-    last_due: u64,
+    agenda: Agenda<Due>,
     nodes: Vec<Node>,
     /// Who believes to be linked to which life of whom.
     links: BTreeMap<(usize, usize), u64>,
@@ -84,6 +84,16 @@ pub struct World {
 struct Sight {
     checks: Checks,
     trace: blake3::Hasher,
+}
+
+impl Clockwork for World {
+    fn now(&self) -> Instant {
+        self.agenda.now()
+    }
+
+    fn step(&mut self, end: Instant) -> bool {
+        self.agenda.next(end).map(|due| self.happen(due)).is_some()
+    }
 }
 
 impl World {
@@ -107,9 +117,7 @@ impl World {
             traffic: Traffic::default(),
             config,
             seed,
-            now: Instant::ZERO,
-            due: BTreeMap::new(),
-            last_due: 0,
+            agenda: Agenda::new(),
             nodes,
             links: BTreeMap::new(),
             sight: Sight::default(),
@@ -143,11 +151,6 @@ impl World {
     /// What reproduces this world.
     pub fn seed(&self) -> u64 {
         self.seed
-    }
-
-    /// The time.
-    pub fn now(&self) -> Instant {
-        self.now
     }
 
     /// The id of a node.
@@ -191,7 +194,7 @@ impl World {
     pub fn start_with_epoch(&mut self, number: usize, seeds: &[usize], boot_epoch: u64) {
         let node = &mut self.nodes[number];
         let nonce = u64::from_le_bytes(
-            *blake3::hash(format!("{} {number} {:?}", self.seed, self.now).as_bytes())
+            *blake3::hash(format!("{} {number} {:?}", self.seed, self.agenda.now()).as_bytes())
                 .as_bytes()
                 .first_chunk()
                 .expect("a hash is longer"),
@@ -204,7 +207,7 @@ impl World {
         };
         let life = Life { id: node.id, boot_epoch, nonce };
         let record = Record { life, incarnation: 0, card };
-        let now = Now { mono: self.now, wall_ms: 0 };
+        let now = Now { mono: self.agenda.now(), wall_ms: 0 };
         node.machine = Some(Membership::new(now, self.config.clone(), record, nonce));
         node.boot_epoch = boot_epoch;
         node.life += 1;
@@ -212,7 +215,7 @@ impl World {
         self.sight.checks.restarted(number);
         self.input(number, Input::Cmd(Cmd::Join { known: Vec::new() }));
         let seeds = seeds.iter().copied().filter(|&seed| seed != number && seed < self.nodes.len()).collect();
-        self.schedule(Duration::ZERO, Due::Seeds(number, seeds));
+        self.agenda.after(Duration::ZERO, Due::Seeds(number, seeds));
     }
 
     /// The node falls silent: power lost. The others' links to it stand until they time out or it is there again.
@@ -237,14 +240,14 @@ impl World {
         self.crash(number);
         for to in linked {
             if let Some(delay) = self.net.datagram(number, to) {
-                self.schedule(delay, Due::Reach { from: number, to, what: Happening::Unlinked });
+                self.agenda.after(delay, Due::Reach { from: number, to, what: Happening::Unlinked });
             }
         }
     }
 
     /// The process takes no step for this long; what comes meanwhile waits.
     pub fn sleep(&mut self, number: usize, time: Duration) {
-        self.nodes[number].asleep_until = self.now + time;
+        self.nodes[number].asleep_until = self.agenda.now() + time;
     }
 
     /// The operator's wish.
@@ -252,47 +255,16 @@ impl World {
         self.input(number, Input::Cmd(cmd));
     }
 
-    /// Runs for this long.
-    pub fn run_for(&mut self, time: Duration) {
-        self.run_until(time, |_| false);
-    }
-
-    /// Runs until the condition holds, at most `limit`; how long it took.
-    pub fn run_until(&mut self, limit: Duration, mut holds: impl FnMut(&Self) -> bool) -> Option<Duration> {
-        let (start, end) = (self.now, self.now + limit);
-        loop {
-            if holds(self) {
-                return Some(self.now.saturating_since(start));
-            }
-            match self.due.first_entry() {
-                Some(entry) if entry.key().0 <= end => {
-                    self.now = entry.key().0;
-                    let due = entry.remove();
-                    self.happen(due);
-                }
-                _ => {
-                    self.now = end;
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn schedule(&mut self, after: Duration, due: Due) {
-        self.last_due += 1;
-        self.due.insert((self.now + after, self.last_due), due);
-    }
-
     fn happen(&mut self, due: Due) {
         let (Due::Reach { to: number, .. } | Due::Wake(number) | Due::Seeds(number, _)) = due;
-        let asleep = self.nodes[number].asleep_until.saturating_since(self.now);
+        let asleep = self.nodes[number].asleep_until.saturating_since(self.agenda.now());
         if !asleep.is_zero() {
-            return self.schedule(asleep, due);
+            return self.agenda.after(asleep, due);
         }
         match due {
             Due::Reach { from, to, what } => self.reach(from, to, what),
             Due::Wake(number) => {
-                let now = Now { mono: self.now, wall_ms: 0 };
+                let now = Now { mono: self.agenda.now(), wall_ms: 0 };
                 let Some(machine) = &mut self.nodes[number].machine else { return };
                 if machine.poll_timeout().is_some_and(|deadline| deadline.at <= now.mono) {
                     machine.handle_timeout(now);
@@ -304,7 +276,7 @@ impl World {
                     for &seed in &seeds {
                         self.dial(number, seed);
                     }
-                    self.schedule(SEED_RETRY, Due::Seeds(number, seeds));
+                    self.agenda.after(SEED_RETRY, Due::Seeds(number, seeds));
                 }
             }
         }

@@ -27,7 +27,7 @@ impl World {
     }
 
     pub(super) fn input(&mut self, number: usize, input: Input) {
-        let now = Now { mono: self.now, wall_ms: 0 };
+        let now = Now { mono: self.agenda.now(), wall_ms: 0 };
         if let Some(machine) = &mut self.nodes[number].machine {
             machine.handle_input(now, input);
             self.after_step(number);
@@ -36,15 +36,15 @@ impl World {
 
     pub(super) fn after_step(&mut self, number: usize) {
         while let Some(output) = self.nodes[number].machine.as_mut().and_then(Membership::poll_output) {
-            let line = format!("{:?} {number} {output:?}\n", self.now);
+            let line = format!("{:?} {number} {output:?}\n", self.agenda.now());
             self.sight.trace.update(line.as_bytes());
             self.carry_out(number, output);
         }
         let Some(machine) = &self.nodes[number].machine else { return };
         self.sight.checks.after_step(number, machine);
         if let Some(deadline) = machine.poll_timeout() {
-            let after = deadline.at.saturating_since(self.now);
-            self.schedule(after, Due::Wake(number));
+            let after = deadline.at.saturating_since(self.agenda.now());
+            self.agenda.after(after, Due::Wake(number));
         }
     }
 
@@ -76,9 +76,9 @@ impl World {
             return;
         }
         if life == self.nodes[to].life {
-            self.schedule(delay, Due::Reach { from, to, what });
+            self.agenda.after(delay, Due::Reach { from, to, what });
         } else {
-            self.schedule(delay * 2, Due::Reach { from: to, to: from, what: Happening::Unlinked });
+            self.agenda.after(delay * 2, Due::Reach { from: to, to: from, what: Happening::Unlinked });
         }
     }
 
@@ -100,15 +100,15 @@ impl World {
         if event == Event::LeaveDone {
             self.kill(number);
         }
-        self.events.push((self.now, number, event));
+        self.events.push((self.agenda.now(), number, event));
     }
 
     pub(super) fn dial(&mut self, from: usize, to: usize) {
         let both_ways = self.net.reaches(from, to) && self.net.reaches(to, from);
         if both_ways && self.nodes[to].machine.is_some() {
             let rtt = self.net.rtt(from, to);
-            self.schedule(rtt, Due::Reach { from, to, what: Happening::Linked });
-            self.schedule(rtt, Due::Reach { from: to, to: from, what: Happening::Linked });
+            self.agenda.after(rtt, Due::Reach { from, to, what: Happening::Linked });
+            self.agenda.after(rtt, Due::Reach { from: to, to: from, what: Happening::Linked });
         }
     }
 

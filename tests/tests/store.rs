@@ -64,12 +64,3 @@ fn a_damaged_log_is_refused_and_left_as_it_is() {
     assert_eq!(cluster.agent(0).wait_for_end().code(), STORE);
     assert!(fs::read(&segment).expect("the first segment can be read") == damaged, "nothing was changed");
 }
-
-#[test]
-fn two_agents_cannot_have_one_store() {
-    let cluster = Cluster::of(1);
-    let mut second = cluster.second_process(0);
-    assert_eq!(second.wait_for_end().code(), STORE);
-    let pong: String = redis::cmd("PING").query(&mut cluster.client(0)).expect("the first one goes on");
-    assert_eq!(pong, "PONG");
-}

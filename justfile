@@ -34,6 +34,10 @@ systemd:
 real-input:
     tests/real-input
 
+# an agent beside redis-server in one run: ratios, and target/bench.json
+bench *options:
+    tests/bench {{options}}
+
 # everything, as CI does it
 ci:
     .ci/run

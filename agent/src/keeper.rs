@@ -23,7 +23,8 @@ use crate::ledger::{Door, Notice};
 use crate::mesh;
 use crate::net::{Inbox, Net, SessionEvent};
 use crate::store::{
-    ChunkLimit, FlushJob, FlushStep, Folder, LogRequest, Recyclable, RowsFile, Snapshot, SpareRequest, StoreError,
+    ChunkLimit, FlushJob, FlushStep, Folder, LogRequest, Recyclable, RowsFile, Snapshot, SpareRequest, Spent,
+    StoreError,
 };
 
 pub use sessions::Brought;
@@ -45,6 +46,8 @@ const NICENESS: i32 = 10;
 pub enum Task {
     /// Carry frozen rows out.
     Flush(Flush),
+    /// Free these rows.
+    Free(Spent),
     /// Make a file ready for the log.
     Spare(SpareRequest),
     /// A link is up.
@@ -184,6 +187,7 @@ impl Keeper {
                 // If the log has ended, so does the process.
                 let _ = self.tools.log.send(LogRequest::Spare(spare));
             }
+            Task::Free(spent) => drop(spent),
             Task::RaiseEpoch { known } => {
                 let epoch = self.tools.file.raise_boot_epoch(known)?;
                 // If either has ended, so does the process.

@@ -226,7 +226,7 @@ fn shown_settings(config: &Config) -> Vec<(&'static str, String)> {
 fn finish(mut host: Host) -> Result<(), StoreError> {
     let Some(held) = host.data.rows.freeze(host.data.replica.settled()) else { return Ok(()) };
     if let Ok(job) = held.release(host.peers.durable()) {
-        host.data.rows.settle(job.run(ChunkLimit::default())?);
+        drop(host.data.rows.settle(job.run(ChunkLimit::default())?));
     } else {
         tracing::warn!("the last commits did not become durable before the end; the next start replays them");
     }

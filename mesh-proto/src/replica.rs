@@ -36,7 +36,7 @@ pub use gate::GateLevel;
 pub use input::{Alarm, EDITS_BYTES_MAX, Edit, Expiry, Input, Output, Outputs, Payload, Signal, Timer};
 pub use op::{Effect, Group, Observed, Op};
 pub use pins::PinId;
-pub use view::View;
+pub use view::{Counted, View};
 
 use gate::Gate;
 use pins::Pins;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use everett_mesh_proto::id::Dot;
 use everett_mesh_proto::log::Commit;
-use everett_mesh_proto::replica::{EDITS_BYTES_MAX, Edit, View};
+use everett_mesh_proto::replica::{Counted, EDITS_BYTES_MAX, Edit, View};
 use everett_mesh_proto::time::{Instant, Now};
 
 use super::command::Command;
@@ -135,6 +135,17 @@ impl<'a> Call<'a> {
             self.session().wrote = Some(space);
         }
         Ok(())
+    }
+
+    /// Adds to the number under `key` in one commit; the reply waits until that is durable.
+    pub fn count(&mut self, key: &[u8], by: i64) -> Result<Counted, StoreError> {
+        let space = self.host.sessions.of(self.me).space;
+        let (counted, reflects) = self.host.data.add(self.now, space, key, by)?;
+        self.reflects = self.reflects.max(reflects);
+        if matches!(counted, Counted::Sum(_)) {
+            self.session().wrote = Some(space);
+        }
+        Ok(counted)
     }
 
     /// The reply speaks of rows that were not looked at one by one: it waits for everything done so far.

@@ -54,7 +54,7 @@ pub struct FlushJob {
     progress: Progress,
     cursor: Vec<u8>,
     /// Places whose rows this flush has changed so far, by namespace.
-    changed: BTreeMap<Space, Vec<u64>>,
+    changed: Vec<(Space, Vec<u64>)>,
 }
 
 /// A flush that has finished: the new base.
@@ -94,7 +94,7 @@ struct Chunk {
 impl FlushJob {
     pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, table: Arc<Table>, cuts: Cuts, settled: Settled) -> Self {
         let progress = base.progress().clone();
-        Self { file, base, table, cuts, settled, progress, cursor: Vec::new(), changed: BTreeMap::new() }
+        Self { file, base, table, cuts, settled, progress, cursor: Vec::new(), changed: Vec::new() }
     }
 
     /// The commit that the file will describe.
@@ -118,12 +118,7 @@ impl FlushJob {
         let chunk = self.plan(limit)?;
         let batch = self.file.begin()?;
         write_rows(&batch, &chunk.writes)?;
-        for (key, _) in &chunk.writes {
-            let places = self.changed.entry(key.space()).or_default();
-            if places.last() != Some(&key.place()) {
-                places.push(key.place());
-            }
-        }
+        chunk.writes.iter().for_each(|(key, _)| self.note_changed(key));
         let to = self.settled.commit;
         if let Some(cursor) = chunk.cursor {
             self.progress = self.progress.advanced(to, &cursor);
@@ -143,6 +138,17 @@ impl FlushJob {
         batch.commit()?;
         let snapshot = Arc::new(self.file.snapshot()?);
         Ok(FlushStep::Done(Flushed { snapshot }))
+    }
+
+    /// Notes the place of a row that is written; rows come in order.
+    fn note_changed(&mut self, key: &RowKey) {
+        if self.changed.last().is_none_or(|(space, _)| !key.is_in(space)) {
+            self.changed.push((key.space(), Vec::new()));
+        }
+        let (place, places) = (key.place(), &mut self.changed.last_mut().expect("one was just pushed").1);
+        if places.last() != Some(&place) {
+            places.push(place);
+        }
     }
 
     /// Brings the trees up to date with the rows. A flush that began over the traces of one that was interrupted does not

@@ -39,6 +39,13 @@ pub(super) struct Table {
     bytes: usize,
 }
 
+/// Rows that were carried out and that nobody reads any more.
+#[derive(Debug)]
+#[must_use = "dropping it takes time"]
+pub struct Spent {
+    _table: Arc<Table>,
+}
+
 /// The cuts that may still concern a row, in order of position.
 pub(super) type Cuts = Vec<(Position, Cut)>;
 
@@ -95,9 +102,10 @@ impl Memtable {
         Some(Held::new(commit, job))
     }
 
-    /// Takes note that the flush under way has finished.
-    pub fn settle(&mut self, flushed: Flushed) {
-        assert!(self.frozen.take().is_some(), "a flush ends once, after it was begun");
+    /// Takes note that the flush under way has finished. Gives back what was frozen: freeing so many rows takes longer than
+    /// a client should wait, and is for another thread.
+    pub fn settle(&mut self, flushed: Flushed) -> Spent {
+        let spent = Spent { _table: self.frozen.take().expect("a flush ends once, after it was begun") };
         self.base = flushed.into_snapshot();
         let settled = Position::end_of(self.base.watermark());
         let cuts = self.cuts.len();
@@ -106,6 +114,7 @@ impl Memtable {
         if self.cuts.len() < cuts {
             self.cache.get_mut().clear();
         }
+        spent
     }
 
     /// The row that the base holds under `key`.

@@ -150,7 +150,7 @@ impl World {
             FlushStep::More(job) => self.job = Some(job),
             FlushStep::Done(flushed) => {
                 check_trees(flushed.snapshot());
-                self.store.memtable.settle(flushed);
+                drop(self.store.memtable.settle(flushed));
             }
         }
     }

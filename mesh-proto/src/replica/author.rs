@@ -10,10 +10,11 @@ use bytes::Bytes;
 
 use super::apply::Mint;
 use super::view::KeyState;
-use super::{DROPS_MAX, Edit, Effect, Expiry, Group, Observed, Op, Output, Payload, Replica};
+use super::{Counted, DROPS_MAX, Edit, Effect, Expiry, Group, Observed, Op, Output, Payload, Replica};
 use crate::clock::Stamp;
 use crate::crdt::{Entry, NEVER_MS, Seen};
 use crate::id::{Dot, Space};
+use crate::log::Commit;
 use crate::rows::{Kind, Position, Row, Rows};
 use crate::time::Now;
 
@@ -50,6 +51,27 @@ impl Replica {
             self.thin_counters(now, rows, space)?;
         }
         self.write(now, rows, space, |draft| edits.into_iter().try_for_each(|edit| draft.edit(edit)))
+    }
+
+    /// Adds to a key's number if it is one, or none yet, and clients can read the sum; says what it came to, and the
+    /// greatest commit that this reflects apart from its own.
+    pub fn count<R: Rows>(
+        &mut self,
+        now: Now,
+        rows: &mut R,
+        space: &Space,
+        (key, by): (Bytes, i64),
+    ) -> Result<(Counted, Commit), R::Error> {
+        let mut outcome = (Counted::NoNumber, Commit::default());
+        self.write(now, rows, space, |draft| {
+            let opened = draft.open(key)?;
+            outcome = (opened.state.count(by), opened.state.at);
+            if matches!(outcome.0, Counted::Sum(_)) {
+                draft.add(opened, by);
+            }
+            Ok(())
+        })?;
+        Ok(outcome)
     }
 
     /// Resets counters in groups of their own until those that are left fit the one group that cuts: a group has to fit a
@@ -110,7 +132,7 @@ impl Replica {
         self.commit = commit.next();
         let author = self.config.id;
         let first = self.keyspace(space).vector.seq(author) + 1;
-        let mut draft = Draft { replica: self, rows, now, space, first, stamp, ops: Vec::new() };
+        let mut draft = Draft { replica: self, rows, now, space, first, stamp, ops: Vec::with_capacity(1) };
         fill(&mut draft)?;
         let ops = draft.ops;
         if ops.is_empty() {

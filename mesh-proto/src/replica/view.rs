@@ -22,6 +22,17 @@ pub struct View {
     pub at: Commit,
 }
 
+/// What counting came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counted {
+    /// The key's number now.
+    Sum(i64),
+    /// The key holds no number that a client can count in; nothing was changed.
+    NoNumber,
+    /// The sum is beyond what a client can count in; nothing was changed.
+    Overflow,
+}
+
 /// The rows of one key, and which parts of them can be seen.
 pub(super) struct KeyState<'a> {
     /// The key of the row of its value.
@@ -48,6 +59,17 @@ impl KeyState<'_> {
     /// The value; `None` if nothing is visible.
     pub(super) fn value(&self) -> Option<Value> {
         self.scalar.value(|deadline_ms| self.sees(deadline_ms))
+    }
+
+    /// What adding `by` would come to.
+    pub(super) fn count(&self, by: i64) -> Counted {
+        let before = match self.value() {
+            None => Some(0),
+            // Sums of several agents' increments may have left the range of what a client can count in.
+            Some(value) => value.integer().and_then(|sum| i64::try_from(sum).ok()),
+        };
+        let Some(before) = before else { return Counted::NoNumber };
+        before.checked_add(by).map_or(Counted::Overflow, Counted::Sum)
     }
 
     /// When the next element becomes hidden by time alone.

@@ -1,6 +1,8 @@
 //! Counting: increments of several agents add up, so only the amount is written, never the sum.
 
-use super::{Bytes, Call, Edit, Refusal, Stop};
+use everett_mesh_proto::replica::Counted;
+
+use super::{Call, Refusal, Stop};
 
 pub(super) fn incr(call: &mut Call<'_>) -> Result<(), Stop> {
     add(call, 1)
@@ -22,13 +24,10 @@ pub(super) fn decrby(call: &mut Call<'_>) -> Result<(), Stop> {
 
 fn add(call: &mut Call<'_>, by: i64) -> Result<(), Stop> {
     let key = call.key(1)?;
-    let now = match call.view(key)?.value {
-        None => 0,
-        // Sums of several agents' increments may have left the range of what a client can count in.
-        Some(value) => value.integer().and_then(|sum| i64::try_from(sum).ok()).ok_or(Refusal::NotInteger)?,
-    };
-    let sum = now.checked_add(by).ok_or(Refusal::Overflow)?;
-    call.edit(vec![Edit::Add { key: Bytes::copy_from_slice(key), by }])?;
-    call.reply.int(sum);
+    match call.count(key, by)? {
+        Counted::Sum(sum) => call.reply.int(sum),
+        Counted::NoNumber => return Err(Refusal::NotInteger.into()),
+        Counted::Overflow => return Err(Refusal::Overflow.into()),
+    }
     Ok(())
 }

@@ -175,6 +175,11 @@ pub trait Rows {
     /// The row under `key`, with every later cut applied to it.
     fn row(&self, key: &RowKey) -> Result<Found<'_>, Self::Error>;
 
+    /// The rows of a key whose value lies under `scalar`: its expiry register, which most keys do not have, and its value.
+    fn pair(&self, scalar: &RowKey) -> Result<[Found<'_>; 2], Self::Error> {
+        Ok([self.row(&scalar.with_kind(Kind::Expiry))?, self.row(scalar)?])
+    }
+
     /// Visits the non-empty rows of `space` from `place` on, in order, each with every later cut applied.
     fn range(
         &self,

@@ -58,6 +58,10 @@ impl Rows for KeyRows {
         self.memtable.row(key)
     }
 
+    fn pair(&self, scalar: &RowKey) -> Result<[Found<'_>; 2], StoreError> {
+        self.memtable.pair(scalar)
+    }
+
     fn range(
         &self,
         space: &Space,

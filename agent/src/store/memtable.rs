@@ -16,11 +16,12 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Held;
 use everett_mesh_proto::replica::Settled;
-use everett_mesh_proto::rows::{Cut, Found, Position, Row, RowKey, Rows};
+use everett_mesh_proto::rows::{Cut, Found, Kind, Position, Row, RowKey, Rows};
 
 use super::error::StoreError;
 use super::flush::{FlushJob, Flushed};
@@ -31,10 +32,19 @@ use super::rows_file::{RowsFile, Snapshot};
 /// What a row costs in memory beside its key and values: its share of the table, of the order, headers.
 const ROW_OVERHEAD_BYTES: usize = 232;
 
+/// A row in memory.
+#[derive(Debug)]
+struct Slot {
+    held: (Row, Position),
+    /// Whether this is a key's value, and the key was found to have no expiry register anywhere. Atomic only because a
+    /// frozen table is read by two threads; one table's slots are written by one of them.
+    alone: AtomicBool,
+}
+
 /// Rows in memory, found by hash and walked in place order.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: HashMap<RowKey, (Row, Position), Placed>,
+    rows: HashMap<RowKey, Slot, Placed>,
     order: BTreeSet<Ordered>,
     bytes: usize,
 }
@@ -135,7 +145,13 @@ impl Memtable {
     /// The topmost row in memory under `key`.
     fn in_memory(&self, key: &RowKey) -> Option<&(Row, Position)> {
         let frozen = || self.frozen.as_ref().and_then(|table| table.rows.get(key));
-        self.active.rows.get(key).or_else(frozen)
+        self.active.rows.get(key).or_else(frozen).map(|slot| &slot.held)
+    }
+
+    /// A row as it is found, through the cuts.
+    fn found<'a>(&self, key: &RowKey, row: Cow<'a, Row>, at: Position) -> Found<'a> {
+        let row = through_cuts(&self.cuts, key, row, at);
+        Found { row: (!row.is_empty()).then_some(row), at }
     }
 }
 
@@ -150,8 +166,27 @@ impl Rows for Memtable {
                 (None, at) => return Ok(Found { row: None, at }),
             },
         };
-        let row = through_cuts(&self.cuts, key, row, at);
-        Ok(Found { row: (!row.is_empty()).then_some(row), at })
+        Ok(self.found(key, row, at))
+    }
+
+    fn pair(&self, scalar: &RowKey) -> Result<[Found<'_>; 2], StoreError> {
+        let slot = self.active.rows.get(scalar);
+        if let Some(Slot { held: (row, at), alone }) = slot
+            && alone.load(Ordering::Relaxed)
+        {
+            let absent = Found { row: None, at: Position::default() };
+            return Ok([absent, self.found(scalar, Cow::Borrowed(row), *at)]);
+        }
+        let register_key = scalar.with_kind(Kind::Expiry);
+        let register = self.row(&register_key)?;
+        if let Some(slot) = slot
+            && register.row.is_none()
+            && self.in_memory(&register_key).is_none()
+            && self.stored(&register_key)?.0.is_none()
+        {
+            slot.alone.store(true, Ordering::Relaxed);
+        }
+        Ok([register, self.row(scalar)?])
     }
 
     fn range(
@@ -194,6 +229,11 @@ impl Rows for Memtable {
     }
 
     fn put(&mut self, key: RowKey, row: Row, at: Position) {
+        if key.kind() == Kind::Expiry
+            && let Some(value) = self.active.rows.get(&key.with_kind(Kind::Scalar))
+        {
+            value.alone.store(false, Ordering::Relaxed);
+        }
         // What is here already was forgotten there when it came.
         if let Some(key) = self.active.put(key, row, at) {
             self.cache.get_mut().remove(&key);
@@ -211,15 +251,15 @@ impl Table {
         self.bytes += row_bytes(&row);
         match self.rows.entry(key) {
             Entry::Occupied(mut entry) => {
-                self.bytes -= row_bytes(&entry.get().0);
-                entry.insert((row, at));
+                self.bytes -= row_bytes(&entry.get().held.0);
+                entry.get_mut().held = (row, at);
                 None
             }
             Entry::Vacant(entry) => {
                 let key = entry.key().clone();
                 self.bytes += ROW_OVERHEAD_BYTES + key.as_bytes().len();
                 self.order.insert(Ordered::new(key.clone()));
-                entry.insert((row, at));
+                entry.insert(Slot { held: (row, at), alone: AtomicBool::new(false) });
                 Some(key)
             }
         }
@@ -229,7 +269,7 @@ impl Table {
     pub(super) fn from(&self, start: &[u8]) -> impl Iterator<Item = (&RowKey, &(Row, Position))> + use<'_> {
         let start: &dyn Ordinal = &start;
         let keys = self.order.range::<dyn Ordinal, _>((Bound::Included(start), Bound::Unbounded));
-        keys.map(|Ordered { key, .. }| (key, self.rows.get(key).expect("what is in order is in the table")))
+        keys.map(|Ordered { key, .. }| (key, &self.rows.get(key).expect("what is in order is in the table").held))
     }
 }
 

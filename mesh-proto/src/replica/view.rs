@@ -113,10 +113,8 @@ impl Replica {
         key: &[u8],
     ) -> Result<KeyState<'a>, R::Error> {
         let place = self.config.placer.place(key);
-        let register_key = RowKey::new(space, place, key, Kind::Expiry);
-        let register = rows.row(&register_key)?;
-        let row_key = register_key.into_kind(Kind::Scalar);
-        let scalar = rows.row(&row_key)?;
+        let row_key = RowKey::new(space, place, key, Kind::Scalar);
+        let [register, scalar] = rows.pair(&row_key)?;
         let cut = self.spaces.get(space).map(|keyspace| keyspace.cut).unwrap_or_default();
         Ok(KeyState {
             row_key,

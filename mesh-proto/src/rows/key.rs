@@ -77,6 +77,11 @@ impl RowKey {
         Self(bytes.freeze())
     }
 
+    /// The same as [`into_kind`](Self::into_kind), in bytes of its own.
+    pub fn with_kind(&self, kind: Kind) -> Self {
+        Self(Bytes::copy_from_slice(&self.0)).into_kind(kind)
+    }
+
     /// Takes bytes out of a store or a frame; `None` if they are no row key.
     pub fn from_bytes(bytes: Bytes) -> Option<Self> {
         let parts = Parts::parse(&bytes)?;

@@ -32,7 +32,8 @@ pub use sessions::Brought;
 use sessions::{Pinned, Sessions};
 use summaries::Summaries;
 
-/// Tasks that may queue. Full: the ledger says links, epochs and flushes again in its next turn, the rest with the next summary.
+/// Tasks that may queue. Full: the ledger says links, epochs and flushes again in its next turn, the rest with the next
+/// summary.
 pub const TASKS: usize = 1_024;
 
 /// How often sessions are looked at for what has taken too long, while there are any.

@@ -63,3 +63,13 @@ fn an_absent_agent_is_unreachable() {
         assert!(err.starts_with("error: no agent answers at /nowhere/s"), "{verb}: {err}");
     }
 }
+
+#[test]
+fn a_demo_in_a_file_says_which_and_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = config(directory.path(), "");
+    let (code, out, err) = words(&everett(&["demo", "--once", "--dir", &path]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.starts_with(&format!("error: cannot lay out {path}\n  caused by: ")), "{err}");
+    assert!(err.contains("\n\nhint: `--dir` names a directory"), "{err}");
+}

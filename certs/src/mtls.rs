@@ -11,8 +11,8 @@
 //! What this cannot promise: under TLS 1.3 the dialing side believes itself connected before the listening side has
 //! judged its certificate. Only an answer at the application's level proves that one was let in.
 //!
-//! Identity, place key and reset key are fixed for the life of a process; key, authorities and revocations follow the files at
-//! [`Mtls::reload`]. A reload that fails changes nothing.
+//! Identity, place key and reset key are fixed for the life of a process; key, authorities and revocations follow the
+//! files at [`Mtls::reload`]. A reload that fails changes nothing.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

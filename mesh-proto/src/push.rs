@@ -86,7 +86,8 @@ impl Push {
     }
 
     /// Looks for what peers have had for a whole period and this agent still lacks; `mine` is what was applied here, by
-    /// the life `own` and others. Of several peers that have it each is asked in turn: one of them may not have it in its log.
+    /// the life `own` and others. Of several peers that have it each is asked in turn: one of them may not have it in its
+    /// log.
     pub fn handle_timeout(&mut self, now: Instant, mine: &Vectors, own: ReplicaId) {
         if self.ask_at.is_none_or(|at| at > now) {
             return;

@@ -1,8 +1,8 @@
 //! `everett demo`: a mesh on this host, at work, cut apart and healed.
 //!
 //! Real agents as child processes of this binary, with a throw-away CA, in sites on loopback, that reach each other through
-//! the demo's own relay. What it leaves behind is nothing, unless `--dir` names a directory to keep; that one can be resumed,
-//! and its agents can be killed and started by hand while the demo runs.
+//! the demo's own relay. What it leaves behind is nothing, unless `--dir` names a directory to keep; that one can be
+//! resumed, and its agents can be killed and started by hand while the demo runs.
 
 mod agents;
 mod layout;
@@ -185,8 +185,11 @@ impl Directory {
             Some(path) => (path.to_owned(), true),
             None => (env::temp_dir().join(format!("everett-demo-{}", process::id())), false),
         };
-        fs::create_dir_all(&path)?;
-        Ok(Self { path: path.canonicalize()?, keep })
+        match fs::create_dir_all(&path).and_then(|()| path.canonicalize()) {
+            Ok(path) => Ok(Self { path, keep }),
+            Err(source) => Err(Failure::new(Exit::Failed, LayoutError::Write { path, source })
+                .hint("`--dir` names a directory, which is made if its parent is there to be written to")),
+        }
     }
 
     /// Removes what is not to be kept; after a failure the logs are worth keeping.

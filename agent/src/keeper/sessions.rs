@@ -3,7 +3,8 @@
 //! A session needs a settled snapshot of its own commit on: the ledger is asked for one, and until the flush that makes it
 //! has finished, the session waits. Several sessions may wait for the same flush and share its pin.
 //!
-//! Invariants: one session at a time that this side opened with a peer, a few in all, and a few that peers opened; a session that fails is tried again with growing patience; a pin is closed when its last session ends.
+//! Invariants: one session at a time that this side opened with a peer, a few in all, and a few that peers opened; a
+//! session that fails is tried again with growing patience; a pin is closed when its last session ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

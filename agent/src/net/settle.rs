@@ -5,8 +5,8 @@
 //! highest number. So both always end on one connection, in whatever order the packets come, and no clock is compared.
 //!
 //! A process is known by its nonce; its boot epoch may rise while it runs, when it learns that the mesh knew a later one.
-//! A later start of the peer's node takes over at once. An earlier or equal one, while the old link still answers, is fenced; whether it answers takes a moment to see, and until then the newcomer is told to
-//! come again.
+//! A later start of the peer's node takes over at once. An earlier or equal one, while the old link still answers, is
+//! fenced; whether it answers takes a moment to see, and until then the newcomer is told to come again.
 
 use everett_mesh_proto::wire::Hello;
 

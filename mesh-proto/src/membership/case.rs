@@ -3,7 +3,8 @@
 //! The electors are the member's other observers; each probes anew. One who reached it closes the case. Two thirds of
 //! silence (two at least) make it Unreachable; after 2.4 seconds three silent ones that are half of those who could have
 //! answered suffice. Electors that this node cannot reach either do not count, but nobody alone can accuse anybody: a node
-//! that hears from nobody accuses nobody. Electorates below five are asked twice. Where there are two members only, five seconds of silence decide.
+//! that hears from nobody accuses nobody. Electorates below five are asked twice. Where there are two members only, five
+//! seconds of silence decide.
 //! Nothing of a case is gossiped: a suspicion that need not be refuted costs the mesh nothing (contrast SWIM section 4.2).
 //! After Rapid's multi-process cut detection (section 4.2), one subject at a time.
 

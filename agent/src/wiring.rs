@@ -193,7 +193,7 @@ fn new_life(store: &Store, node: &str, now: Now, random: u64) -> ReplicaId {
 
 /// The server as commands see it.
 fn host(config: &Config, data: Data, durable: Durable, about: About, seed: u64) -> Host {
-    let peers = Peers::new(durable, data.replica.settled().vectors);
+    let peers = Peers::new(durable, data.replica.vectors());
     let mut host = Host::new(data, peers, seed);
     host.value_bytes_max = usize::try_from(config.limits.value_max).unwrap_or(usize::MAX);
     host.about = about;

@@ -17,6 +17,7 @@ mod author;
 mod gate;
 mod input;
 mod op;
+mod open;
 mod pins;
 mod view;
 
@@ -39,6 +40,7 @@ pub use pins::PinId;
 pub use view::{Counted, View};
 
 use gate::Gate;
+use open::Open;
 use pins::Pins;
 
 /// What a replica is told once, at its start.
@@ -93,6 +95,7 @@ pub struct Replica {
     pins: Pins,
     dead: BTreeSet<RowKey>,
     drop_at: Option<Instant>,
+    open: Option<Open>,
     sealed: VecDeque<(Record, Held<Outputs>)>,
     signals: VecDeque<Signal>,
 }
@@ -111,6 +114,7 @@ impl Replica {
             pins: Pins::default(),
             dead: BTreeSet::new(),
             drop_at: None,
+            open: None,
             sealed: VecDeque::new(),
             signals: VecDeque::new(),
             config,
@@ -139,9 +143,15 @@ impl Replica {
     /// Takes one input; errors are the store's.
     pub fn handle_input<R: Rows>(&mut self, now: Now, rows: &mut R, input: Input) -> Result<(), R::Error> {
         match input {
-            Input::Local { space, edits } => self.edit(now, rows, &space, edits),
-            Input::Remote { from, payload } => self.receive(now, rows, from, payload),
-            Input::Adopt { from, adoption } => self.adopt(now, rows, from, adoption),
+            Input::Local { space, edits } => self.edit(now, rows, &space, edits).map(drop),
+            Input::Remote { from, payload } => {
+                self.close();
+                self.receive(now, rows, from, payload)
+            }
+            Input::Adopt { from, adoption } => {
+                self.close();
+                self.adopt(now, rows, from, adoption)
+            }
         }
     }
 
@@ -156,8 +166,10 @@ impl Replica {
         Ok(())
     }
 
-    /// The next record to log, and what may be said once it is durable.
+    /// The next record to log, and what may be said once it is durable. The group that is being written takes no further
+    /// edits.
     pub fn seal(&mut self) -> Option<(Record, Held<Outputs>)> {
+        self.close();
         self.sealed.pop_front()
     }
 
@@ -198,10 +210,15 @@ impl Replica {
         self.gate.level()
     }
 
-    /// Everything that a flush must store beside the rows to describe the present commit.
-    pub fn settled(&self) -> Settled {
-        let vectors = self.spaces.iter().map(|(space, keyspace)| (space.clone(), keyspace.vector.clone()));
-        Settled { commit: self.commit, vectors: vectors.collect(), mark_ms: self.clock.mark_ms() }
+    /// What was applied of every namespace.
+    pub fn vectors(&self) -> BTreeMap<Space, Vector> {
+        self.spaces.iter().map(|(space, keyspace)| (space.clone(), keyspace.vector.clone())).collect()
+    }
+
+    /// Everything that a flush must store beside the rows to describe the present commit, which is complete with this.
+    pub fn settled(&mut self) -> Settled {
+        self.close();
+        Settled { commit: self.commit, vectors: self.vectors(), mark_ms: self.clock.mark_ms() }
     }
 
     /// Expiry's present: monotone, whatever the physical clock does.
@@ -211,6 +228,7 @@ impl Replica {
 
     /// Begins to note which rows change from this commit on. Open it at the commit that a snapshot describes.
     pub fn open_pin(&mut self) -> PinId {
+        self.close();
         self.pins.open()
     }
 

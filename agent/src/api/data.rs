@@ -8,7 +8,7 @@ use bytes::Bytes;
 use everett_mesh_proto::crdt::is_visible;
 use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Commit;
-use everett_mesh_proto::replica::{Counted, Edit, Input, Replica, View};
+use everett_mesh_proto::replica::{Counted, Edit, Replica, View};
 use everett_mesh_proto::rows::{Cut, Found, Kind, Position, Row, RowKey, Rows};
 use everett_mesh_proto::summary::{Content, Path};
 use everett_mesh_proto::time::Now;
@@ -192,21 +192,16 @@ impl Data {
 
     /// Makes the changes in one commit; returns it, or nothing if nothing changed.
     pub fn edit(&mut self, now: Now, space: u8, edits: Vec<Edit>) -> Result<Option<Commit>, StoreError> {
-        let before = self.replica.commit();
-        let space = self.space(space).clone();
-        self.replica.handle_input(now, &mut self.rows, Input::Local { space, edits })?;
-        let after = self.replica.commit();
-        Ok((after > before).then_some(after))
+        let Self { replica, rows } = self;
+        let space = rows.spaces[usize::from(space)].clone();
+        replica.edit(now, rows, &space, edits)
     }
 
     /// Adds to a key's number in one commit; says what it came to and what a reply reflects that tells of it.
     pub fn add(&mut self, now: Now, space: u8, key: &[u8], by: i64) -> Result<(Counted, Commit), StoreError> {
-        let before = self.replica.commit();
         let Self { replica, rows } = self;
         let space = rows.spaces[usize::from(space)].clone();
-        let (counted, at) = replica.count(now, rows, &space, (Bytes::copy_from_slice(key), by))?;
-        let after = replica.commit();
-        Ok((counted, if after > before { after } else { at }))
+        replica.count(now, rows, &space, (Bytes::copy_from_slice(key), by))
     }
 
     /// About how many keys a namespace has: those that the last flush found, expired ones included. O(1).

@@ -163,7 +163,7 @@ impl Ledger {
         let push = &mut self.host.peers.push;
         if push.poll_timeout().is_some_and(|deadline| deadline.at <= self.now.mono) {
             let replica = &self.host.data.replica;
-            push.handle_timeout(self.now.mono, &replica.settled().vectors, replica.id());
+            push.handle_timeout(self.now.mono, &replica.vectors(), replica.id());
         }
         while let Some(output) = self.host.peers.push.poll_output() {
             match output {

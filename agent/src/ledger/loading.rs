@@ -18,7 +18,7 @@ impl Ledger {
             return;
         }
         let push = &self.host.peers.push;
-        let mine = self.host.data.replica.settled().vectors;
+        let mine = self.host.data.replica.vectors();
         let has_caught_up = push.peers().any(|(peer, _)| !push.is_ahead(peer, &mine));
         let nobody = push.peers().next().is_none();
         let searched = self.now.mono.saturating_since(self.host.about.started.mono) >= SEARCH;

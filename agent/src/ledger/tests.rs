@@ -13,6 +13,7 @@ use everett_mesh_proto::log::{Log, Medium, Record};
 
 use everett_mesh_proto::push;
 use everett_mesh_proto::vector::Vector;
+use everett_mesh_proto::wire::decode_span;
 use tokio::sync::watch;
 
 use super::*;
@@ -84,7 +85,7 @@ impl Running {
         Client { lines: BufReader::new(stream.try_clone().unwrap()), stream }
     }
 
-    /// Makes the next batch durable; returns how many groups of clients were in it.
+    /// Makes the next batch durable; returns how many writes of clients were in it.
     fn commit(&mut self) -> usize {
         let batch = self.batch();
         self.append(batch)
@@ -96,13 +97,14 @@ impl Running {
     }
 
     fn append(&mut self, batch: Vec<Sealed>) -> usize {
-        let groups = batch.iter().filter(|(record, _)| record.payload.len() > 16).count();
+        let spans = batch.iter().filter_map(|(record, _)| decode_span(&record.payload).unwrap());
+        let writes: u64 = spans.map(|span| span.last - span.first + 1).sum();
         let records: Vec<Record> = batch.into_iter().map(|(record, _)| record).collect();
         let Ok(durable) = self.log.commit(&records);
         let durable = durable.expect("a batch is not empty");
         let committed = Committed { durable, said: Vec::new(), took: Duration::ZERO, log_bytes: 0 };
         self.door.send(Notice::Committed(committed)).unwrap();
-        groups
+        usize::try_from(writes).unwrap()
     }
 
     fn end(self) -> Host {

@@ -60,7 +60,7 @@ where
 }
 
 /// What must come back of a replica; a namespace in which nothing was ever written need not.
-fn state(replica: &Replica) -> Settled {
+fn state(replica: &mut Replica) -> Settled {
     let mut settled = replica.settled();
     settled.vectors.retain(|_, vector| !vector.is_empty());
     settled
@@ -163,14 +163,14 @@ impl World {
 
     /// The process dies; the next life replays.
     fn kill(self) -> Self {
-        let Self { dir, store, replica, twin, twin_rows, random, job, life, now } = self;
+        let Self { dir, store, mut replica, mut twin, twin_rows, random, job, life, now } = self;
         drop((store, job));
         let life = life + 1;
         let mut store = Store::open(&config(dir.path())).unwrap();
         let twin = Replica::resume(replica_config(life), twin.settled());
         let mut replayed = Replica::resume(replica_config(life), store.settled.clone());
         store.replay(&mut replayed).unwrap();
-        assert_eq!(state(&replayed), state(&replica), "vectors, commit and clock come back");
+        assert_eq!(state(&mut replayed), state(&mut replica), "vectors, commit and clock come back");
         Self { dir, store, replica: replayed, twin, twin_rows, random, job: None, life, now }
     }
 
@@ -220,10 +220,10 @@ fn a_finished_flush_leaves_everything_in_the_file() {
     assert_eq!(world.store.memtable.bytes(), 0);
     assert_eq!(world.store.memtable.base().watermark(), world.replica.commit());
     world.check("flushed");
-    let World { store, dir, replica, .. } = world;
+    let World { store, dir, mut replica, .. } = world;
     drop(store);
     let store = Store::open(&config(dir.path())).unwrap();
-    assert_eq!(store.settled, state(&replica));
+    assert_eq!(store.settled, state(&mut replica));
     assert_eq!(store.boot_epoch, 2);
 }
 

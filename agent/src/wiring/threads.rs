@@ -172,7 +172,7 @@ fn about(config: &Config, me: &NodeIdentity, boot_epoch: u64, started: Now) -> A
 /// What HELLO says at the start.
 fn hello(life: Life, replica: &Replica) -> Local {
     // All of it was read back from the disk.
-    let vectors = replica.settled().vectors;
+    let vectors = replica.vectors();
     Local {
         boot_epoch: life.boot_epoch,
         nonce: life.nonce,

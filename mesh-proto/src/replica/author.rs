@@ -10,8 +10,7 @@ use bytes::Bytes;
 
 use super::apply::Mint;
 use super::view::KeyState;
-use super::{Counted, DROPS_MAX, Edit, Effect, Expiry, Group, Observed, Op, Output, Payload, Replica};
-use crate::clock::Stamp;
+use super::{Counted, DROPS_MAX, Edit, Effect, Expiry, Group, Observed, Op, Replica};
 use crate::crdt::{Entry, NEVER_MS, Seen};
 use crate::id::{Dot, Space};
 use crate::log::Commit;
@@ -27,26 +26,24 @@ const RESETS_BYTES_MAX: usize = 4 << 20;
 /// What a reset entry takes in a group, at most about.
 const SEEN_BYTES: usize = 64;
 
-/// A group that is being written.
-struct Draft<'a, R> {
-    replica: &'a mut Replica,
-    rows: &'a mut R,
-    now: Now,
-    space: &'a Space,
-    first: u64,
-    stamp: Stamp,
-    ops: Vec<Op>,
+/// Who writes into a group, and with what at hand.
+pub(super) struct Draft<'a, R> {
+    pub(super) replica: &'a mut Replica,
+    pub(super) rows: &'a mut R,
+    pub(super) now: Now,
+    pub(super) space: &'a Space,
+    pub(super) group: Group,
 }
 
 impl Replica {
-    /// Carries out a client's edits as one commit; no commit if they change nothing.
-    pub(super) fn edit<R: Rows>(
+    /// Carries out a client's edits, all in one commit; returns it, or none if they change nothing.
+    pub fn edit<R: Rows>(
         &mut self,
         now: Now,
         rows: &mut R,
         space: &Space,
         edits: Vec<Edit>,
-    ) -> Result<(), R::Error> {
+    ) -> Result<Option<Commit>, R::Error> {
         if edits.contains(&Edit::Flush) {
             self.thin_counters(now, rows, space)?;
         }
@@ -54,7 +51,7 @@ impl Replica {
     }
 
     /// Adds to a key's number if it is one, or none yet, and clients can read the sum; says what it came to, and the
-    /// greatest commit that this reflects apart from its own.
+    /// greatest commit that this reflects.
     pub fn count<R: Rows>(
         &mut self,
         now: Now,
@@ -62,16 +59,16 @@ impl Replica {
         space: &Space,
         (key, by): (Bytes, i64),
     ) -> Result<(Counted, Commit), R::Error> {
-        let mut outcome = (Counted::NoNumber, Commit::default());
-        self.write(now, rows, space, |draft| {
+        let (mut counted, mut seen) = (Counted::NoNumber, Commit::default());
+        let commit = self.write(now, rows, space, |draft| {
             let opened = draft.open(key)?;
-            outcome = (opened.state.count(by), opened.state.at);
-            if matches!(outcome.0, Counted::Sum(_)) {
+            (counted, seen) = (opened.state.count(by), opened.state.at);
+            if matches!(counted, Counted::Sum(_)) {
                 draft.add(opened, by);
             }
             Ok(())
         })?;
-        Ok(outcome)
+        Ok((counted, commit.unwrap_or(seen)))
     }
 
     /// Resets counters in groups of their own until those that are left fit the one group that cuts: a group has to fit a
@@ -116,40 +113,6 @@ impl Replica {
                 })
             })?;
         }
-        Ok(())
-    }
-
-    fn write<R: Rows>(
-        &mut self,
-        now: Now,
-        rows: &mut R,
-        space: &Space,
-        fill: impl FnOnce(&mut Draft<'_, R>) -> Result<(), R::Error>,
-    ) -> Result<(), R::Error> {
-        // The clock's mark is a commit of its own, ahead of the one that uses it.
-        let stamp = self.issue(now);
-        let commit = self.commit;
-        self.commit = commit.next();
-        let author = self.config.id;
-        let first = self.keyspace(space).vector.seq(author) + 1;
-        let mut draft = Draft { replica: self, rows, now, space, first, stamp, ops: Vec::with_capacity(1) };
-        fill(&mut draft)?;
-        let ops = draft.ops;
-        if ops.is_empty() {
-            self.commit = commit;
-            return Ok(());
-        }
-        // Stamps are consecutive from the group's: the clock goes on after the last of them.
-        self.clock.advance(stamp.plus(ops.len() as u64 - 1));
-        let keyspace = self.keyspace(space);
-        let deps = std::mem::take(&mut keyspace.unsaid).dots().collect();
-        let group = Group { space: space.clone(), author, first, stamp, deps, ops };
-        let last = group.last();
-        keyspace.vector.raise(last);
-        self.commit_payload(&Payload::Group(group), |payload| {
-            let applied = Output::Applied { space: space.clone(), dot: last };
-            vec![Output::Push { payload: payload.clone() }, applied]
-        });
         Ok(())
     }
 }
@@ -260,7 +223,7 @@ impl<R: Rows> Draft<'_, R> {
         context.raise(Dot { seq: mint.dot.seq - 1, ..mint.dot });
         let op = Op::Cut { context, resets };
         self.replica.apply_op(self.rows, self.space, &op, mint)?;
-        self.ops.push(op);
+        self.group.ops.push(op);
         Ok(())
     }
 
@@ -310,24 +273,24 @@ impl<R: Rows> Draft<'_, R> {
     }
 
     fn next(&self) -> Dot {
-        Dot { replica: self.replica.config.id, seq: self.first + self.ops.len() as u64 }
+        Dot { replica: self.replica.config.id, seq: self.group.first + self.group.ops.len() as u64 }
     }
 
     fn mint(&self) -> Mint {
-        let index = self.ops.len();
-        Mint { dot: self.next(), stamp: self.stamp.plus(index as u64), at: self.replica.position(index) }
+        let index = self.group.ops.len();
+        Mint { dot: self.next(), stamp: self.group.stamp_of(index), at: self.replica.position(index) }
     }
 
     fn push(&mut self, opened: &mut Opened, effect: Effect) {
         self.apply(opened, &effect);
-        self.ops.push(Op::Key { key: opened.key.clone(), effect });
+        self.group.ops.push(Op::Key { key: opened.key.clone(), effect });
     }
 
     /// The last op of an edit: its key is closed.
     fn push_last(&mut self, mut opened: Opened, effect: Effect) {
         self.apply(&mut opened, &effect);
         let key = std::mem::take(&mut opened.key);
-        self.ops.push(Op::Key { key, effect });
+        self.group.ops.push(Op::Key { key, effect });
         self.close(opened);
     }
 

@@ -70,6 +70,34 @@ pub enum Op {
     },
 }
 
+/// What an op takes in a group beside its key and value, and what each thing takes that it names, about.
+const NAMED_BYTES: usize = 64;
+
+impl Op {
+    /// About what it takes in a group.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Key { key, effect } => NAMED_BYTES + key.len() + effect.bytes(),
+            Self::Cut { context, resets } => {
+                let resets: usize = resets.iter().map(|(key, seen)| key.len() + NAMED_BYTES * (1 + seen.len())).sum();
+                NAMED_BYTES * (1 + context.len()) + resets
+            }
+        }
+    }
+}
+
+impl Effect {
+    fn bytes(&self) -> usize {
+        let named = |seen: &Observed| NAMED_BYTES * (seen.siblings.len() + seen.entries.len());
+        match self {
+            Self::Set { seen, value, .. } => named(seen) + value.len(),
+            Self::Reset { seen } => named(seen),
+            Self::Expire { removed, .. } | Self::Unexpire { removed } => NAMED_BYTES * removed.len(),
+            Self::Raise { .. } | Self::Drop { .. } => 0,
+        }
+    }
+}
+
 /// A change of one row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {

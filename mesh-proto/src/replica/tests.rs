@@ -48,6 +48,10 @@ impl Site {
 
     fn input(&mut self, ms: u64, input: Input) {
         let Ok(()) = self.replica.handle_input(now_at(ms), &mut self.rows, input);
+        self.seal();
+    }
+
+    fn seal(&mut self) {
         while let Some((record, held)) = self.replica.seal() {
             let Ok(Some(durable)) = self.log.commit(std::slice::from_ref(&record)) else { panic!("memory commits") };
             self.records.push(record);
@@ -62,6 +66,12 @@ impl Site {
 
     fn edit(&mut self, ms: u64, edits: impl IntoIterator<Item = Edit>) {
         self.input(ms, Input::Local { space: space(), edits: edits.into_iter().collect() });
+    }
+
+    /// An edit that is not sealed yet; returns the commit that it became part of.
+    fn write(&mut self, ms: u64, edit: Edit) -> Option<Commit> {
+        let Ok(commit) = self.replica.edit(now_at(ms), &mut self.rows, &space(), vec![edit]);
+        commit
     }
 
     fn hears(&mut self, ms: u64, from: &Self) {
@@ -303,4 +313,70 @@ fn bytes_that_are_no_group_are_the_peers_fault() {
     let mut a = Site::new(1);
     a.input(1, Input::Remote { from: NodeId([4; 16]), payload: bytes::Bytes::from_static(b"\x01nonsense") });
     assert_eq!(signal(&mut a), Some(Signal::Broke { from: NodeId([4; 16]) }));
+}
+
+#[test]
+fn what_is_written_between_two_seals_is_one_group_and_one_commit() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    let first = a.write(1, set("k", "1"));
+    assert_eq!(a.write(1, add("n", 2)), first);
+    assert_eq!(a.write(1, delete("nothing")), None, "what changes nothing is in no commit");
+    assert_eq!(a.write(1, set("k", "3")), first);
+    assert_eq!(a.get(1, "k").as_deref(), Some("3"), "it is seen before it is sealed");
+    let Ok(counted) = a.replica.count(now_at(1), &mut a.rows, &space(), ("n".into(), 1));
+    assert_eq!((counted.0, Some(counted.1)), (Counted::Sum(3), first));
+    a.seal();
+    assert_eq!(a.pushed.len(), 1);
+    assert!(a.write(2, set("k", "4")) > first);
+    a.seal();
+    exchange(3, &mut a, &mut b);
+    assert_eq!((b.get(3, "k").as_deref(), b.get(3, "n").as_deref()), (Some("4"), Some("3")));
+}
+
+#[test]
+fn a_commit_does_not_grow_once_something_describes_it() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    b.edit(1, [set("k", "b")]);
+    let group = b.pushed[0].clone();
+    let closers: [&dyn Fn(&mut Site); 4] = [
+        &|site| drop(site.replica.settled()),
+        &|site| {
+            site.replica.open_pin();
+        },
+        &|site| {
+            let remote = Input::Remote { from: NodeId([0; 16]), payload: group.clone() };
+            let Ok(()) = site.replica.handle_input(now_at(2), &mut site.rows, remote);
+        },
+        &|site| {
+            let elsewhere = Space::numbered(1);
+            let Ok(_) = site.replica.edit(now_at(2), &mut site.rows, &elsewhere, vec![set("k", "v")]);
+        },
+    ];
+    for close in closers {
+        let before = a.write(2, add("n", 1));
+        close(&mut a);
+        let commit = a.replica.commit();
+        let after = a.write(2, add("n", 1));
+        assert!(before <= Some(commit) && after > Some(commit), "{before:?} {commit:?} {after:?}");
+        a.seal();
+    }
+    let (seqs, groups) = (a.replica.vector(&space()).seq(a.replica.id()), a.pushed.len());
+    assert_eq!((seqs, groups), (8, 9), "two groups around each, one of them elsewhere");
+}
+
+#[test]
+fn a_group_ends_when_it_is_large() {
+    let mut a = Site::new(1);
+    for _ in 0..300 {
+        a.write(1, add("n", 1));
+    }
+    a.seal();
+    assert_eq!(a.pushed.len(), 3);
+    let large = "x".repeat(40 << 10);
+    for _ in 0..4 {
+        a.write(2, set("k", &large));
+    }
+    a.seal();
+    assert_eq!(a.pushed.len(), 5);
+    assert_eq!(a.get(3, "n").as_deref(), Some("300"));
 }

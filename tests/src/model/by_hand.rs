@@ -158,7 +158,7 @@ impl World {
         if self.plan.has(Flaw::NamesNothing) {
             self.note_by_hand(number);
         }
-        let sealed = self.input(number, Input::Adopt { from, adoption }, &[])?;
+        let sealed = self.input(number, [Input::Adopt { from, adoption }], &[])?;
         if self.plan.has(Flaw::NamesNothing) {
             self.pin_anew(number);
         }

@@ -115,7 +115,7 @@ impl World {
         let from = node_id(sides[1 - side].node);
         self.tell(|| format!("{number} adopts {adoption:?}"));
         self.count("adoptions");
-        self.input(number, Input::Adopt { from, adoption }, &[])?;
+        self.input(number, [Input::Adopt { from, adoption }], &[])?;
         self.leave(&mut sides[side]);
         Ok(())
     }

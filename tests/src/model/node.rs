@@ -176,9 +176,11 @@ impl Node {
         self.replica.vector(&space())
     }
 
-    /// Takes an input; returns what it sealed.
-    pub(super) fn input(&mut self, ms: u64, input: Input) -> Vec<Record> {
-        let Ok(()) = self.replica.handle_input(self.now(ms), &mut self.store, input);
+    /// Takes inputs; returns what it sealed after the last of them.
+    pub(super) fn input(&mut self, ms: u64, inputs: impl IntoIterator<Item = Input>) -> Vec<Record> {
+        for input in inputs {
+            let Ok(()) = self.replica.handle_input(self.now(ms), &mut self.store, input);
+        }
         self.drain()
     }
 

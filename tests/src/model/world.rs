@@ -149,14 +149,22 @@ impl World {
         let edits = edits::random(&mut self.rng, self.plan, &self.nodes[number], self.ms);
         self.tell(|| format!("{number} edits {edits:?}"));
         self.count("edits");
-        let input = Input::Local { space: space(), edits: edits.clone() };
-        self.input(number, input, &edits).map(drop)
+        let input = |edits: &[Edit]| Input::Local { space: space(), edits: edits.to_vec() };
+        // Edits of several clients that are sealed together are as whole as those of one.
+        let each = if self.rng.random_bool(0.5) { 1 } else { edits.len().max(1) };
+        let inputs: Vec<_> = edits.chunks(each).map(input).collect();
+        self.input(number, inputs, &edits).map(drop)
     }
 
-    /// Feeds a node and takes down what it wrote of its own; returns what it sealed.
-    pub(super) fn input(&mut self, number: usize, input: Input, edits: &[Edit]) -> Result<Vec<Record>, At> {
+    /// Feeds a node and takes down what it wrote of its own; returns what it sealed afterwards.
+    pub(super) fn input(
+        &mut self,
+        number: usize,
+        inputs: impl IntoIterator<Item = Input>,
+        edits: &[Edit],
+    ) -> Result<Vec<Record>, At> {
         let observed = self.nodes[number].vector();
-        let sealed = self.nodes[number].input(self.ms, input);
+        let sealed = self.nodes[number].input(self.ms, inputs);
         self.take_down(number, observed, &sealed, edits)?;
         self.heed(number)?;
         Ok(sealed)
@@ -245,7 +253,7 @@ impl World {
 
     fn hear(&mut self, from: usize, to: usize, payload: Bytes) -> Result<(), At> {
         let payload = if self.plan.has(Flaw::Fifo) { without_deps(&payload) } else { payload };
-        self.input(to, Input::Remote { from: node_id(from), payload }, &[]).map(drop)
+        self.input(to, [Input::Remote { from: node_id(from), payload }], &[]).map(drop)
     }
 
     fn catch_up_from(&mut self, from: usize) -> Result<(), At> {

@@ -27,6 +27,7 @@ mod row_cache;
 pub mod rows_file;
 pub mod segment;
 mod segment_cursor;
+mod table;
 mod tree;
 
 pub use check::{Checked, Checking, Fault, Step, check};

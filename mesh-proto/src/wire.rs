@@ -29,7 +29,7 @@ pub use frame::{Frame, FrameReader, Received, WireError, decode_datagram, encode
 pub use hello::{Hello, Protocol, Ready, SPACES_MAX, SpaceHello, Welcome};
 pub use ops::{GROUPS_MAX, OpsFrame, StreamKind};
 pub use payload::{PAYLOAD_FORMAT, Span, SpanRef, decode_payload, decode_span, encode_payload, peek_span};
-pub use row::{ROW_FORMAT, decode_row, encode_row};
+pub use row::{ROW_FORMAT, append_row, decode_row, encode_row};
 
 /// The version of frames and datagrams that this agent writes.
 pub const VERSION: u8 = 1;

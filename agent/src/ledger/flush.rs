@@ -88,9 +88,10 @@ impl Ledger {
 
     /// The keeper has carried out a flush.
     pub(super) fn flushed(&mut self, flushed: Flushed) {
-        let spent = self.host.data.rows.settle(flushed);
-        // A keeper that is too busy gives it back, and it is freed here.
-        drop((self.ports.keeper)(Task::Free(spent)));
+        if let Some(spent) = self.host.data.rows.settle(flushed) {
+            // A keeper that is too busy gives it back, and it is freed here.
+            drop((self.ports.keeper)(Task::Free(spent)));
+        }
     }
 
     /// More is in memory than there should be: until the keeper is done, clients wait.

@@ -21,8 +21,9 @@ use everett_mesh_proto::wire::encode_row;
 
 use super::error::StoreError;
 use super::facts::Progress;
-use super::memtable::{Cuts, Table, through_cuts};
+use super::memtable::{Frozen, row_key, through_cuts};
 use super::rows_file::{Batch, RowsFile, Snapshot};
+use super::table::{Slot, Table};
 use super::tree::BatchTree;
 
 /// How much one transaction carries.
@@ -48,8 +49,7 @@ impl Default for ChunkLimit {
 pub struct FlushJob {
     file: RowsFile,
     base: Arc<Snapshot>,
-    table: Arc<Table>,
-    cuts: Cuts,
+    frozen: Frozen,
     settled: Settled,
     progress: Progress,
     cursor: Vec<u8>,
@@ -85,16 +85,16 @@ pub enum FlushStep {
 }
 
 /// The rows of one transaction.
-struct Chunk {
-    writes: Vec<(RowKey, Option<Bytes>)>,
+struct Chunk<'a> {
+    writes: Vec<(RowKey, Option<Cow<'a, [u8]>>)>,
     /// Where the next chunk begins; `None` after the last row.
     cursor: Option<Vec<u8>>,
 }
 
 impl FlushJob {
-    pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, table: Arc<Table>, cuts: Cuts, settled: Settled) -> Self {
+    pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, frozen: Frozen, settled: Settled) -> Self {
         let progress = base.progress().clone();
-        Self { file, base, table, cuts, settled, progress, cursor: Vec::new(), changed: Vec::new() }
+        Self { file, base, frozen, settled, progress, cursor: Vec::new(), changed: Vec::new() }
     }
 
     /// The commit that the file will describe.
@@ -115,7 +115,8 @@ impl FlushJob {
 
     /// Writes one chunk.
     pub fn step(mut self, limit: ChunkLimit) -> Result<FlushStep, StoreError> {
-        let chunk = self.plan(limit)?;
+        let table = Arc::clone(&self.frozen.table);
+        let chunk = self.plan(&table, limit)?;
         let batch = self.file.begin()?;
         write_rows(&batch, &chunk.writes)?;
         chunk.writes.iter().for_each(|(key, _)| self.note_changed(key));
@@ -169,8 +170,8 @@ impl FlushJob {
     }
 
     /// Gathers what the next transaction writes: frozen rows, and stored rows that a cut changes.
-    fn plan(&self, limit: ChunkLimit) -> Result<Chunk, StoreError> {
-        let mut frozen = self.table.from(&self.cursor).peekable();
+    fn plan<'a>(&self, table: &'a Table, limit: ChunkLimit) -> Result<Chunk<'a>, StoreError> {
+        let mut frozen = table.from(&self.cursor).peekable();
         let mut stored = self.rows_under_cuts()?.peekable();
         let mut writes = Vec::new();
         let (mut bytes, mut scanned) = (0, 0);
@@ -178,23 +179,22 @@ impl FlushJob {
             if let Some(Err(_)) = stored.peek() {
                 stored.next().transpose()?;
             }
-            let below = stored.peek().and_then(|entry| entry.as_ref().ok()).map(|entry| &entry.0);
-            let key = match (frozen.peek().map(|entry| entry.0), below) {
-                (Some(above), Some(below)) => above.min(below).clone(),
-                (Some(key), None) | (None, Some(key)) => key.clone(),
+            let below = stored.peek().and_then(|entry| entry.as_ref().ok()).map(|entry| entry.0.as_bytes().as_ref());
+            let key = match (frozen.peek().map(|slot| slot.key()), below) {
+                (Some(above), Some(below)) => row_key(above.min(below)),
+                (Some(key), None) | (None, Some(key)) => row_key(key),
                 (None, None) => return Ok(Chunk { writes, cursor: None }),
             };
             let below = stored.next_if(|entry| entry.as_ref().is_ok_and(|entry| entry.0 == key)).transpose()?;
-            let write = match (frozen.next_if(|entry| *entry.0 == key), below) {
-                (Some((_, (row, at))), _) => Some(through_cuts(&self.cuts, &key, Cow::Borrowed(row), *at)),
-                (None, Some((_, row, at))) => self.changed_by_cuts(&key, &row, at),
+            let write = match (frozen.next_if(|slot| slot.key() == key.as_bytes()), below) {
+                (Some(slot), _) => Some(self.carried(&key, slot)),
+                (None, Some((_, row, at))) => self.changed_by_cuts(&key, &row, at).map(|row| stored_bytes(&row)),
                 (None, None) => None,
             };
             scanned += 1;
             let cursor = after(&key);
-            if let Some(row) = write {
-                let value = (!row.is_empty()).then(|| encode_row(&row));
-                bytes += key.as_bytes().len() + value.as_ref().map_or(0, Bytes::len);
+            if let Some(value) = write {
+                bytes += key.as_bytes().len() + value.as_ref().map_or(0, |value| value.len());
                 writes.push((key, value));
             }
             if writes.len() >= limit.rows || scanned >= limit.rows_scanned || bytes >= limit.bytes {
@@ -203,8 +203,17 @@ impl FlushJob {
         }
     }
 
+    /// What a frozen row is carried out as.
+    fn carried<'a>(&self, key: &RowKey, slot: &'a Slot) -> Option<Cow<'a, [u8]>> {
+        let is_cut = self.frozen.cuts.iter().any(|(at, _)| *at > slot.at());
+        match slot.encoded() {
+            Some(bytes) if !is_cut => (!bytes.is_empty()).then_some(Cow::Borrowed(bytes)),
+            _ => stored_bytes(&through_cuts(&self.frozen.cuts, key, slot.row(), slot.at())),
+        }
+    }
+
     fn changed_by_cuts(&self, key: &RowKey, row: &Row, at: Position) -> Option<Cow<'static, Row>> {
-        let cut = through_cuts(&self.cuts, key, Cow::Borrowed(row), at).into_owned();
+        let cut = through_cuts(&self.frozen.cuts, key, Cow::Borrowed(row), at).into_owned();
         (cut != *row).then_some(Cow::Owned(cut))
     }
 
@@ -212,7 +221,7 @@ impl FlushJob {
     fn rows_under_cuts(
         &self,
     ) -> Result<impl Iterator<Item = Result<(RowKey, Row, Position), StoreError>> + '_, StoreError> {
-        let by_start = self.cuts.iter().map(|(_, cut)| (RowKey::range_start(&cut.space, 0), &cut.space));
+        let by_start = self.frozen.cuts.iter().map(|(_, cut)| (RowKey::range_start(&cut.space, 0), &cut.space));
         let spaces: BTreeMap<Bytes, &Space> = by_start.collect();
         let rows = spaces.into_iter().map(|(start, space)| {
             let rows = self.base.rows_from(self.cursor.as_slice().max(&start))?;
@@ -223,6 +232,11 @@ impl FlushJob {
     }
 }
 
+/// What a row is stored as; nothing if it holds nothing.
+fn stored_bytes(row: &Row) -> Option<Cow<'static, [u8]>> {
+    (!row.is_empty()).then(|| Cow::Owned(encode_row(row).into()))
+}
+
 /// The least key past `key`.
 fn after(key: &RowKey) -> Vec<u8> {
     let mut cursor = key.as_bytes().to_vec();
@@ -230,7 +244,7 @@ fn after(key: &RowKey) -> Vec<u8> {
     cursor
 }
 
-fn write_rows(batch: &Batch, writes: &[(RowKey, Option<Bytes>)]) -> Result<(), StoreError> {
+fn write_rows(batch: &Batch, writes: &[(RowKey, Option<Cow<'_, [u8]>>)]) -> Result<(), StoreError> {
     let mut rows = batch.rows()?;
     for (key, value) in writes {
         match value {

@@ -3,7 +3,8 @@
 //! Three tables lie over each other: *active* takes every put; *frozen* is what the running flush carries out, unchanged
 //! until it has finished; *base* is a snapshot of `rows.redb` from before that flush. A row is that of the topmost table
 //! that has it. Cuts are layers beside them, ordered by position: a row is read through exactly the cuts that are later
-//! than itself, wherever it lies. A cache remembers rows of the base.
+//! than itself, wherever it lies. What was frozen stays until the next flush, if it is not large: it then says what the
+//! base holds, and what was written lately is written again soon. A cache remembers other rows of the base.
 //!
 //! Invariants: an empty row in active or frozen is a removal; a cut is kept until a flush past it has finished; everything
 //! frozen at commit C is flushed only after C is durable, because it leaves here as [`Held`].
@@ -12,11 +13,10 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
 
 use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Held;
@@ -25,35 +25,30 @@ use everett_mesh_proto::rows::{Cut, Found, Kind, Position, Row, RowKey, Rows};
 
 use super::error::StoreError;
 use super::flush::{FlushJob, Flushed};
-use super::placed::{Ordered, Ordinal, Placed};
 use super::row_cache::{Remembered, RowCache};
 use super::rows_file::{RowsFile, Snapshot};
-
-/// What a row costs in memory beside its key and values: its share of the table, of the order, headers.
-const ROW_OVERHEAD_BYTES: usize = 232;
-
-/// A row in memory.
-#[derive(Debug)]
-struct Slot {
-    held: (Row, Position),
-    /// Whether this is a key's value, and the key was found to have no expiry register anywhere. Atomic only because a
-    /// frozen table is read by two threads; one table's slots are written by one of them.
-    alone: AtomicBool,
-}
-
-/// Rows in memory, found by hash and walked in place order.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    rows: HashMap<RowKey, Slot, Placed>,
-    order: BTreeSet<Ordered>,
-    bytes: usize,
-}
+use super::table::{Slot, Table};
 
 /// Rows that were carried out and that nobody reads any more.
 #[derive(Debug)]
 #[must_use = "dropping it takes time"]
 pub struct Spent {
     _table: Arc<Table>,
+}
+
+impl Spent {
+    fn new(table: Arc<Table>) -> Self {
+        Self { _table: table }
+    }
+}
+
+/// What a flush carries out.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    pub(super) table: Arc<Table>,
+    pub(super) cuts: Cuts,
+    /// What was frozen before and is kept no longer; it goes when the job does.
+    pub(super) _spent: Option<Spent>,
 }
 
 /// The cuts that may still concern a row, in order of position.
@@ -65,8 +60,11 @@ pub struct Memtable {
     file: RowsFile,
     base: Arc<Snapshot>,
     frozen: Option<Arc<Table>>,
+    is_flushing: bool,
     active: Table,
     cuts: Cuts,
+    /// A frozen table that is larger goes with its flush.
+    kept_bytes_max: usize,
     /// Behind a cell because reading a row changes what is remembered, not what is held.
     cache: RefCell<RowCache>,
 }
@@ -75,8 +73,10 @@ impl Memtable {
     /// An empty memtable over the present state of `file`, of whose rows it remembers about `cache_bytes`.
     pub fn new(file: RowsFile, cache_bytes: usize) -> Result<Self, StoreError> {
         let base = Arc::new(file.snapshot()?);
-        let cache = RefCell::new(RowCache::new(cache_bytes));
-        Ok(Self { file, base, frozen: None, active: Table::default(), cuts: Cuts::new(), cache })
+        let kept_bytes_max = cache_bytes / 2;
+        let cache = RefCell::new(RowCache::new(cache_bytes - kept_bytes_max));
+        let (active, cuts) = (Table::default(), Cuts::new());
+        Ok(Self { file, base, frozen: None, is_flushing: false, active, cuts, kept_bytes_max, cache })
     }
 
     /// The snapshot under the memtable.
@@ -86,45 +86,50 @@ impl Memtable {
 
     /// About how many bytes the rows take that no flush has begun to carry out.
     pub fn active_bytes(&self) -> usize {
-        self.active.bytes
+        self.active.bytes()
     }
 
-    /// About how many bytes all rows in memory take.
+    /// About how many bytes all rows take that are not in the file yet.
     pub fn bytes(&self) -> usize {
-        self.active.bytes + self.frozen.as_ref().map_or(0, |table| table.bytes)
+        let frozen = self.frozen.as_ref().filter(|_| self.is_flushing);
+        self.active.bytes() + frozen.map_or(0, |table| table.bytes())
     }
 
     /// Whether a flush is under way.
     pub fn is_flushing(&self) -> bool {
-        self.frozen.is_some()
+        self.is_flushing
     }
 
     /// Freezes what is here as the content of `settled`'s commit, to be flushed once that is durable. `None` while an
     /// earlier flush is under way.
     pub fn freeze(&mut self, settled: Settled) -> Option<Held<FlushJob>> {
-        if self.frozen.is_some() {
+        if self.is_flushing {
             return None;
         }
+        self.is_flushing = true;
         let table = Arc::new(std::mem::take(&mut self.active));
-        self.frozen = Some(Arc::clone(&table));
+        let spent = self.frozen.replace(Arc::clone(&table)).map(Spent::new);
         let commit = settled.commit;
-        let job = FlushJob::new(self.file.clone(), Arc::clone(&self.base), table, self.cuts.clone(), settled);
+        let frozen = Frozen { table, cuts: self.cuts.clone(), _spent: spent };
+        let job = FlushJob::new(self.file.clone(), Arc::clone(&self.base), frozen, settled);
         Some(Held::new(commit, job))
     }
 
-    /// Takes note that the flush under way has finished. Gives back what was frozen: freeing so many rows takes longer than
-    /// a client should wait, and is for another thread.
-    pub fn settle(&mut self, flushed: Flushed) -> Spent {
-        let spent = Spent { _table: self.frozen.take().expect("a flush ends once, after it was begun") };
+    /// Takes note that the flush under way has finished. Gives back what was frozen if that is not kept: freeing so many
+    /// rows takes longer than a client should wait, and is for another thread.
+    pub fn settle(&mut self, flushed: Flushed) -> Option<Spent> {
+        assert!(std::mem::take(&mut self.is_flushing), "a flush ends once, after it was begun");
         self.base = flushed.into_snapshot();
         let settled = Position::end_of(self.base.watermark());
         let cuts = self.cuts.len();
         self.cuts.retain(|(at, _)| *at > settled);
-        // What was put is not in the cache; what a cut changed in the file may be.
-        if self.cuts.len() < cuts {
+        // What was put is not in the cache; what a cut changed in the file may be, and so may what is frozen.
+        let was_cut = self.cuts.len() < cuts;
+        if was_cut {
             self.cache.get_mut().clear();
         }
-        spent
+        let goes = |table: &mut Arc<Table>| was_cut || table.bytes() > self.kept_bytes_max;
+        self.frozen.take_if(goes).map(Spent::new)
     }
 
     /// The row that the base holds under `key`.
@@ -143,9 +148,12 @@ impl Memtable {
     }
 
     /// The topmost row in memory under `key`.
-    fn in_memory(&self, key: &RowKey) -> Option<&(Row, Position)> {
-        let frozen = || self.frozen.as_ref().and_then(|table| table.rows.get(key));
-        self.active.rows.get(key).or_else(frozen).map(|slot| &slot.held)
+    fn in_memory(&self, key: &RowKey) -> Option<&Slot> {
+        self.active.get(key).or_else(|| self.in_frozen(key))
+    }
+
+    fn in_frozen(&self, key: &RowKey) -> Option<&Slot> {
+        self.frozen.as_ref().and_then(|table| table.get(key))
     }
 
     /// A row as it is found, through the cuts.
@@ -160,7 +168,7 @@ impl Rows for Memtable {
 
     fn row(&self, key: &RowKey) -> Result<Found<'_>, StoreError> {
         let (row, at) = match self.in_memory(key) {
-            Some((row, at)) => (Cow::Borrowed(row), *at),
+            Some(slot) => (slot.row(), slot.at()),
             None => match self.stored(key)? {
                 (Some(row), at) => (Cow::Owned(row), at),
                 (None, at) => return Ok(Found { row: None, at }),
@@ -170,12 +178,14 @@ impl Rows for Memtable {
     }
 
     fn pair(&self, scalar: &RowKey) -> Result<[Found<'_>; 2], StoreError> {
-        let slot = self.active.rows.get(scalar);
-        if let Some(Slot { held: (row, at), alone }) = slot
-            && alone.load(Ordering::Relaxed)
+        let active = self.active.get(scalar);
+        let slot = active.or_else(|| self.in_frozen(scalar));
+        let absent = Found { row: None, at: Position::default() };
+        if let Some(slot) = slot
+            && slot.is_alone()
+            && (active.is_some() || self.active.get(&scalar.with_kind(Kind::Expiry)).is_none())
         {
-            let absent = Found { row: None, at: Position::default() };
-            return Ok([absent, self.found(scalar, Cow::Borrowed(row), *at)]);
+            return Ok([absent, self.found(scalar, slot.row(), slot.at())]);
         }
         let register_key = scalar.with_kind(Kind::Expiry);
         let register = self.row(&register_key)?;
@@ -184,7 +194,7 @@ impl Rows for Memtable {
             && self.in_memory(&register_key).is_none()
             && self.stored(&register_key)?.0.is_none()
         {
-            slot.alone.store(true, Ordering::Relaxed);
+            slot.set_alone(true);
         }
         Ok([register, self.row(scalar)?])
     }
@@ -206,18 +216,18 @@ impl Rows for Memtable {
                 return Err(error);
             }
             let keys = [
-                active.peek().map(|entry| entry.0),
-                frozen.peek().map(|entry| entry.0),
-                base.peek().and_then(|entry| entry.as_ref().ok()).map(|entry| &entry.0),
+                active.peek().map(|slot| slot.key()),
+                frozen.peek().map(|slot| slot.key()),
+                base.peek().and_then(|entry| entry.as_ref().ok()).map(|entry| entry.0.as_bytes().as_ref()),
             ];
-            let Some(key) = keys.into_iter().flatten().min().filter(|key| key.is_in(space)).cloned() else {
+            let Some(key) = keys.into_iter().flatten().min().map(row_key).filter(|key| key.is_in(space)) else {
                 return Ok(());
             };
             let below = base.next_if(|entry| entry.as_ref().is_ok_and(|entry| entry.0 == key)).and_then(Result::ok);
-            let middle = frozen.next_if(|entry| *entry.0 == key);
-            let above = active.next_if(|entry| *entry.0 == key);
+            let middle = frozen.next_if(|slot| slot.key() == key.as_bytes());
+            let above = active.next_if(|slot| slot.key() == key.as_bytes());
             let (row, at) = match (above.or(middle), below) {
-                (Some((_, (row, at))), _) => (Cow::Borrowed(row), *at),
+                (Some(slot), _) => (slot.row(), slot.at()),
                 (None, Some((_, row, at))) => (Cow::Owned(row), at),
                 (None, None) => unreachable!("the least key came from one of the tables"),
             };
@@ -230,13 +240,20 @@ impl Rows for Memtable {
 
     fn put(&mut self, key: RowKey, row: Row, at: Position) {
         if key.kind() == Kind::Expiry
-            && let Some(value) = self.active.rows.get(&key.with_kind(Kind::Scalar))
+            && let Some(value) = self.active.get(&key.with_kind(Kind::Scalar))
         {
-            value.alone.store(false, Ordering::Relaxed);
+            value.set_alone(false);
+        }
+        if !self.active.put(&key, row, at) {
+            return;
         }
         // What is here already was forgotten there when it came.
-        if let Some(key) = self.active.put(key, row, at) {
-            self.cache.get_mut().remove(&key);
+        self.cache.get_mut().remove(&key);
+        if self.in_frozen(&key).is_some_and(Slot::is_alone)
+            && self.active.get(&key.with_kind(Kind::Expiry)).is_none()
+            && let Some(slot) = self.active.get(&key)
+        {
+            slot.set_alone(true);
         }
     }
 
@@ -245,32 +262,9 @@ impl Rows for Memtable {
     }
 }
 
-impl Table {
-    /// Puts a row; returns its key if it was not here.
-    fn put(&mut self, key: RowKey, row: Row, at: Position) -> Option<RowKey> {
-        self.bytes += row_bytes(&row);
-        match self.rows.entry(key) {
-            Entry::Occupied(mut entry) => {
-                self.bytes -= row_bytes(&entry.get().held.0);
-                entry.get_mut().held = (row, at);
-                None
-            }
-            Entry::Vacant(entry) => {
-                let key = entry.key().clone();
-                self.bytes += ROW_OVERHEAD_BYTES + key.as_bytes().len();
-                self.order.insert(Ordered::new(key.clone()));
-                entry.insert(Slot { held: (row, at), alone: AtomicBool::new(false) });
-                Some(key)
-            }
-        }
-    }
-
-    /// The rows from `start` on.
-    pub(super) fn from(&self, start: &[u8]) -> impl Iterator<Item = (&RowKey, &(Row, Position))> + use<'_> {
-        let start: &dyn Ordinal = &start;
-        let keys = self.order.range::<dyn Ordinal, _>((Bound::Included(start), Bound::Unbounded));
-        keys.map(|Ordered { key, .. }| (key, &self.rows.get(key).expect("what is in order is in the table").held))
-    }
+/// The key of a row in a table.
+pub(super) fn row_key(bytes: &[u8]) -> RowKey {
+    RowKey::from_bytes(Bytes::copy_from_slice(bytes)).expect("what is in a table was put under a row key")
 }
 
 /// `row`, which reflects `at`, with every later cut applied.
@@ -282,15 +276,4 @@ pub(super) fn through_cuts<'a>(cuts: &Cuts, key: &RowKey, row: Cow<'a, Row>, at:
         }
     }
     row
-}
-
-/// About what a row's content takes in memory.
-pub(super) fn row_bytes(row: &Row) -> usize {
-    match row {
-        Row::Expiry(_) => 32,
-        Row::Scalar(scalar) => {
-            let values: usize = scalar.siblings().iter().map(|sibling| 80 + sibling.bytes.len()).sum();
-            values + 192 * scalar.entries().len()
-        }
-    }
 }

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 
 use everett_mesh_proto::rows::{Row, RowKey};
 
-use super::memtable::row_bytes;
 use super::placed::Placed;
+use super::table::row_bytes;
 
 /// What an entry costs beside its key and row: slot, index entry, allocations.
 const ENTRY_OVERHEAD_BYTES: usize = 176;

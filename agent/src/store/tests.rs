@@ -269,7 +269,7 @@ fn memory_in_use_follows_the_rows() {
     };
     let small = set(10);
     let large = set(10_010);
-    assert_eq!(large - small, 10_000);
+    assert!((10_000..10_200).contains(&(large - small)), "{small} {large}");
     assert_eq!(set(10), small);
 }
 

@@ -26,6 +26,11 @@ impl Register {
         self.deadlines.is_empty()
     }
 
+    /// How many deadlines are stored.
+    pub fn len(&self) -> usize {
+        self.deadlines.len()
+    }
+
     /// The dots stored.
     pub fn dots(&self) -> Vec<Dot> {
         self.deadlines.iter().map(|&(dot, _)| dot).collect()

@@ -96,6 +96,16 @@ impl RowKey {
         bytes.freeze()
     }
 
+    /// The kind of state under a row key's bytes, for kinds of one row per key.
+    ///
+    /// # Panics
+    ///
+    /// If they are no row key's.
+    pub fn kind_of(bytes: &[u8]) -> Kind {
+        let kind = bytes.len().checked_sub(SUB_BYTES + 1).and_then(|index| Kind::from_byte(bytes[index]));
+        kind.expect("a row key was parsed when it was made")
+    }
+
     /// The encoded bytes.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0

@@ -13,10 +13,20 @@ pub const ROW_FORMAT: u8 = 1;
 
 /// Encodes a row.
 pub fn encode_row(row: &Row) -> Bytes {
-    let writer = Writer::versioned(ROW_FORMAT);
+    encode(Writer::versioned(ROW_FORMAT), row).into()
+}
+
+/// Appends what [`encode_row`] gives.
+pub fn append_row(row: &Row, to: &mut Vec<u8>) {
+    let mut writer = Writer(std::mem::take(to));
+    writer.0.push(ROW_FORMAT);
+    *to = encode(writer, row);
+}
+
+fn encode(writer: Writer, row: &Row) -> Vec<u8> {
     match row {
-        Row::Expiry(register) => writer.value(register),
-        Row::Scalar(scalar) => writer.value(scalar),
+        Row::Expiry(register) => writer.append(register),
+        Row::Scalar(scalar) => writer.append(scalar),
     }
 }
 

@@ -38,6 +38,10 @@ real-input:
 bench *options:
     tests/bench {{options}}
 
+# instructions of the hot paths beside the recorded ones; after a change that was meant: just count --record
+count *options:
+    cargo bench -p everett-tests --bench counts -- {{options}}
+
 # everything, as CI does it
 ci:
     .ci/run

@@ -44,6 +44,9 @@ struct Args {
     /// Keys of the large stores
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
+    /// Memory for pages and rows of the large store, in the section on scale, such as 1GiB
+    #[arg(long)]
+    cache: Option<String>,
     /// Length of the steady load, of the load on the disk and of idling
     #[arg(long, default_value_t = 60)]
     seconds: u64,

@@ -34,9 +34,22 @@ systemd:
 real-input:
     tests/real-input
 
-# an agent beside redis-server in one run: ratios, and target/bench.json
-bench *options:
-    tests/bench {{options}}
+# what users would take instead, installed where it is absent
+bench-peers:
+    for program in redis-server redis-benchmark etcd; do command -v $program || missing=1; done; \
+    test -z "$missing" || apt-get install -q -y --no-install-recommends redis-server redis-tools etcd-server
+
+# agents beside redis-server, etcd and a bare QUIC stream in one run: ratios, and target/bench.json; `just bench --only idle,start`
+bench *options: bench-peers
+    cargo bench -p everett-tests --bench beside -- {{options}}
+
+# ten million keys beside ten thousand
+bench-keys *options: bench-peers
+    cargo bench -p everett-tests --bench beside -- --only scale --keys 10000000 --json target/bench-keys.json {{options}}
+
+# instructions of the hot paths beside the recorded ones; after a change that was meant: just count --record
+count *options:
+    cargo bench -p everett-tests --bench counts -- {{options}}
 
 # everything, as CI does it
 ci:

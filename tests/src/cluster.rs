@@ -20,6 +20,7 @@ use redis::Connection;
 use tempfile::TempDir;
 
 pub use agent::Agent;
+pub use binary::path as binary;
 pub use router::Router;
 
 /// How long agents may take to find each other, and to hold the same, on a busy machine.

@@ -205,6 +205,17 @@ impl Agent {
         Some(states.collect())
     }
 
+    /// A figure that `MESH.PEERS` tells of each other member, of those of whom it is known.
+    pub fn peer_figures(&self, name: &str) -> Vec<u64> {
+        let peers: Vec<Vec<(String, Value)>> =
+            redis::cmd("MESH.PEERS").query(&mut self.client()).expect("the agent tells of its peers");
+        let figures = peers.into_iter().filter_map(|peer| {
+            let (_, value) = peer.into_iter().find(|(key, _)| key == name)?;
+            redis::from_redis_value(value).ok()
+        });
+        figures.collect()
+    }
+
     /// Runs a verb of the command line at this agent's socket, to its end or beside the test.
     pub fn verb(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binary::path());

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 const SOURCES: [&str; 3] = ["agent/src", "certs/src", "mesh-proto/src"];
 
 /// The binary's path.
-pub(super) fn path() -> &'static Path {
+pub fn path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let path = beside_the_tests();

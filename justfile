@@ -38,6 +38,10 @@ real-input:
 bench *options:
     tests/bench {{options}}
 
+# what an agent costs that has nothing to do: bytes and computing of each of five in a minute
+idle:
+    cargo test --release -p everett-tests --test detection -- --ignored --nocapture an_idle_minute
+
 # everything, as CI does it
 ci:
     .ci/run

@@ -86,6 +86,33 @@ fn nobody_is_accused_in_ten_minutes_of_lost_packets() {
     lose_packets_for(Duration::from_mins(10));
 }
 
+/// Prints what an agent costs that has nothing to do: `just idle`.
+#[test]
+#[ignore = "takes a minute, and prints figures instead of judging them"]
+fn an_idle_minute_of_five_agents() {
+    const AGENTS: usize = 5;
+    let mut cluster = Cluster::of(AGENTS);
+    let settled = Instant::now();
+    wait::until("what joining stirred up has settled", PATIENCE, || settled.elapsed() >= Duration::from_secs(20));
+    let look = |cluster: &mut Cluster, index: usize| {
+        let agent = cluster.agent(index);
+        let figures = ["sent_bytes", "received_bytes"].map(|name| agent.figure_of_peers(name));
+        (figures, agent.figure("probe_datagrams_sent"), agent.computed())
+    };
+    let before: Vec<_> = (0..AGENTS).map(|index| look(&mut cluster, index)).collect();
+    let began = Instant::now();
+    wait::until("a minute is over", PATIENCE, || began.elapsed() >= Duration::from_mins(1));
+    let lines = before.into_iter().enumerate().map(|(index, ([sent, received], datagrams, computed))| {
+        let ([sent_now, received_now], datagrams_now, computed_now) = look(&mut cluster, index);
+        let (sent, received, datagrams) = (sent_now - sent, received_now - received, datagrams_now - datagrams);
+        let computed = computed_now.saturating_sub(computed);
+        format!("{index}: {sent} B, {received} B; {datagrams}; {computed:?}\n")
+    });
+    let title = "agent: UDP payload sent, received; membership's datagrams; computing\n".to_owned();
+    let text = std::iter::once(title).chain(lines).collect::<String>();
+    std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).expect("standard error can be written");
+}
+
 #[test]
 fn a_watcher_is_told_who_died_and_who_left() {
     let mut cluster = Cluster::of(3);

@@ -51,6 +51,10 @@ bench-keys *options: bench-peers
 count *options:
     cargo bench -p everett-tests --bench counts -- {{options}}
 
+# what an agent costs that has nothing to do: bytes and computing of each of five in a minute
+idle:
+    cargo test --release -p everett-tests --test detection -- --ignored --nocapture an_idle_minute
+
 # everything, as CI does it
 ci:
     .ci/run

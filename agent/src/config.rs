@@ -20,6 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use everett_mesh_proto::membership;
 use serde::Deserialize;
 
 pub use error::{ConfigError, Place, Relation};
@@ -63,6 +64,9 @@ pub struct Config {
     /// How far clocks may disagree.
     #[serde(default)]
     pub clock: ClockConfig,
+    /// What knowing who is here may cost.
+    #[serde(default)]
+    pub membership: MembershipConfig,
     /// What is logged, and how.
     #[serde(default)]
     pub log: LogConfig,
@@ -120,6 +124,35 @@ pub struct ClockConfig {
     pub max_skew: Duration,
 }
 
+/// What knowing who is here may cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MembershipConfig {
+    /// Sooner, or for less. Agents of one mesh may differ in it.
+    pub profile: MembershipProfile,
+}
+
+impl MembershipConfig {
+    /// The protocol's knobs.
+    pub fn knobs(&self) -> membership::Config {
+        match self.profile {
+            MembershipProfile::Standard => membership::Config::default(),
+            MembershipProfile::Saving => membership::Config::eco(),
+        }
+    }
+}
+
+/// How membership weighs traffic against the time to find a dead member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MembershipProfile {
+    /// About two seconds, for two small datagrams a second.
+    #[default]
+    Standard,
+    /// About twice that, for a quarter of the traffic.
+    Saving,
+}
+
 /// What is logged to stderr, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -172,6 +205,7 @@ impl Config {
             store: StoreConfig::default(),
             limits: LimitsConfig::default(),
             clock: ClockConfig::default(),
+            membership: MembershipConfig::default(),
             log: LogConfig::default(),
         }
     }

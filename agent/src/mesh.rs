@@ -19,6 +19,7 @@ use everett_mesh_proto::id::NodeId;
 use everett_mesh_proto::membership::{
     Cmd, Datagram, Event, Input, MemberState, Membership, Output, Record, StreamMessage, Transport,
 };
+use everett_mesh_proto::time::Instant;
 use everett_mesh_proto::wire::{decode_datagram, encode_datagram, encode_frame};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -34,6 +35,8 @@ use known::Known;
 
 /// How often round trips are read off the links, and the roster is told if it is due.
 const TICK: Duration = Duration::from_secs(1);
+/// Between two tellings of the roster: each costs as much as there are members, and news may come in thousands.
+const ROSTER_PAUSE: Duration = Duration::from_millis(50);
 
 /// A member as the rest of the agent sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,6 +139,7 @@ struct Mesh {
     tell: Tell,
     remember: Remember,
     roster_due: bool,
+    roster_told: Option<Instant>,
     known: Known,
     tally: Tally,
 }
@@ -152,6 +156,7 @@ pub async fn run(setup: Setup, net: Net, mut inbox: Inbox<MemberEvent>) {
         tell,
         remember,
         roster_due: true,
+        roster_told: None,
         known: Known::default(),
         tally: Tally::default(),
     };
@@ -179,10 +184,12 @@ pub async fn run(setup: Setup, net: Net, mut inbox: Inbox<MemberEvent>) {
 }
 
 impl Mesh {
-    /// Until the machine's next deadline.
+    /// Until the machine's next deadline, or until the roster may be told again.
     fn sleep(&self) -> Duration {
         let deadline = self.machine.poll_timeout().map(|deadline| deadline.at);
-        deadline.map_or(TICK, |at| at.saturating_since(self.clock.now().mono))
+        let roster = self.roster_told.filter(|_| self.roster_due).map(|told| told + ROSTER_PAUSE);
+        let next = deadline.into_iter().chain(roster).min();
+        next.map_or(TICK, |at| at.saturating_since(self.clock.now().mono))
     }
 
     async fn input(&mut self, input: Input) {
@@ -193,9 +200,10 @@ impl Mesh {
     async fn hear(&mut self, event: MemberEvent) {
         match event {
             MemberEvent::Up { peer, meter, .. } => {
-                let rtt = meter.rtt();
-                self.meters.insert(peer.id, meter);
-                self.input(Input::Transport(Transport::Connected { node: peer.id, rtt })).await;
+                let (node, rtt, datagram_bytes_max) = (peer.id, meter.rtt(), meter.datagram_bytes_max());
+                self.meters.insert(node, meter);
+                self.input(Input::Transport(Transport::Connected { node, rtt })).await;
+                self.input(Input::Transport(Transport::Limit { node, datagram_bytes_max })).await;
             }
             MemberEvent::Datagram { peer, bytes } => match decode_datagram::<Datagram>(&bytes) {
                 Ok(message) => {
@@ -242,9 +250,11 @@ impl Mesh {
 
     /// Tells the machine what the links measure, and the agent who is here.
     async fn measure(&mut self) {
-        let measured: Vec<_> = self.meters.iter().map(|(&node, meter)| (node, meter.rtt())).collect();
-        for (node, rtt) in measured {
-            self.machine.handle_input(self.clock.now(), Input::Transport(Transport::Rtt { node, rtt }));
+        let now = self.clock.now();
+        for (&node, meter) in &self.meters {
+            let (rtt, datagram_bytes_max) = (meter.rtt(), meter.datagram_bytes_max());
+            self.machine.handle_input(now, Input::Transport(Transport::Rtt { node, rtt }));
+            self.machine.handle_input(now, Input::Transport(Transport::Limit { node, datagram_bytes_max }));
         }
         self.roster_due = true;
         self.drain().await;
@@ -267,7 +277,10 @@ impl Mesh {
                 Output::Event(event) => self.tell_of(event).await,
             }
         }
-        if self.roster_due {
+        let now = self.clock.now().mono;
+        let rested = self.roster_told.is_none_or(|told| now.saturating_since(told) >= ROSTER_PAUSE);
+        if self.roster_due && rested {
+            self.roster_told = Some(now);
             let roster = Arc::new(self.roster());
             self.roster_due = !(self.tell)(News::Roster(roster, self.tally.of(&self.machine)));
         }

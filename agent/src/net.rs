@@ -22,6 +22,7 @@ pub mod limits;
 mod link;
 pub mod messages;
 mod meter;
+mod pace;
 mod refusal;
 mod reset;
 mod session;

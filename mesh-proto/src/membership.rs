@@ -19,6 +19,7 @@ mod compare;
 pub mod config;
 pub mod event;
 mod fate;
+mod favour;
 mod flap;
 mod gossip;
 mod inquest;
@@ -50,6 +51,7 @@ pub use timers::Timer;
 use crate::id::NodeId;
 use crate::time::{Deadline, Now};
 use change::Source;
+use favour::Favour;
 use own::Phase;
 
 /// The machine. Mutate with [`handle_input`](Self::handle_input) and [`handle_timeout`](Self::handle_timeout), then drain
@@ -175,6 +177,11 @@ impl Membership {
         self.roster.standing(node)
     }
 
+    /// All standings held, this node's included, by id.
+    pub fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.roster.iter().map(|(_, member)| member.standing)
+    }
+
     /// The hash of all standings held: equal on two nodes only if they hold the same.
     pub fn view(&self) -> u64 {
         self.roster.view()
@@ -219,7 +226,11 @@ impl Membership {
             Input::Stream { from, message } => self.on_stream(from, message),
             Input::Transport(Transport::Connected { node, rtt }) => self.on_connected(node, rtt),
             Input::Transport(Transport::Rtt { node, rtt }) => {
+                self.links.transport_measured(node, rtt);
                 self.links.measured(node, self.roster.site(node), rtt);
+            }
+            Input::Transport(Transport::Limit { node, datagram_bytes_max }) => {
+                self.links.set_limit(node, datagram_bytes_max);
             }
             Input::Transport(Transport::Closed { node }) => self.on_closed(node),
             Input::Cmd(Cmd::Join { known }) => self.join(known),
@@ -242,7 +253,7 @@ impl Membership {
                 self.note_view(from, view);
             }
             Datagram::Relay { nonce, target } => self.on_relay(from, nonce, target),
-            Datagram::Relayed { nonce, target } => self.on_relayed(nonce, target),
+            Datagram::Relayed { nonce, target } => self.on_relayed(from, nonce, target),
             Datagram::Inquire { target, ballot } => self.on_inquire(from, target, ballot),
             Datagram::Finding { target, ballot, alive } => self.on_finding(from, target, ballot, alive),
             Datagram::Gossip { facts } => self.absorb(facts, Source::News(from)),
@@ -258,7 +269,26 @@ impl Membership {
 
     fn on_stream(&mut self, from: NodeId, message: StreamMessage) {
         match message {
-            StreamMessage::Join { record } => self.on_join(from, record),
+            StreamMessage::Join { record } => {
+                if self.grants(from, Favour::Table) {
+                    self.on_join(from, record);
+                }
+            }
+            StreamMessage::Said { message } => self.on_datagram(from, message),
+            StreamMessage::Table { .. }
+            | StreamMessage::Sync { .. }
+            | StreamMessage::SyncReply { .. }
+            | StreamMessage::Facts { .. } => {
+                if self.grants(from, Favour::Compare) {
+                    self.on_view(from, message);
+                }
+            }
+        }
+    }
+
+    /// A whole view, or much of one.
+    fn on_view(&mut self, from: NodeId, message: StreamMessage) {
+        match message {
             StreamMessage::Table { facts } => self.on_table(from, facts),
             StreamMessage::Sync { standings } => self.on_sync(from, &standings),
             StreamMessage::SyncReply { facts, wanted, forgotten } => {
@@ -266,7 +296,12 @@ impl Membership {
                 self.on_sync_reply(from, facts, &wanted);
             }
             StreamMessage::Facts { facts } => self.absorb(facts, Source::View),
+            StreamMessage::Join { .. } | StreamMessage::Said { .. } => {}
         }
+    }
+
+    fn grants(&mut self, from: NodeId, favour: Favour) -> bool {
+        self.links.favours.grant(self.timers.now(), from, favour)
     }
 }
 

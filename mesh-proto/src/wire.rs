@@ -8,7 +8,7 @@
 //! left, and by a named limit where an element is larger in memory than on the wire; bytes after a value are an error.
 //! Not here: sockets, streams, and what any message means.
 
-mod bounded;
+pub(crate) mod bounded;
 mod frame;
 mod group;
 mod hello;

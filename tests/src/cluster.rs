@@ -7,6 +7,7 @@
 
 mod agent;
 mod binary;
+mod frozen;
 mod router;
 pub mod wait;
 
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 
 pub use agent::Agent;
 pub use binary::path as binary;
+pub use frozen::{Freeze, FrozenDisk};
 pub use router::Router;
 
 /// How long agents may take to find each other, and to hold the same, on a busy machine.

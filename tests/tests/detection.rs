@@ -55,7 +55,18 @@ fn a_killed_agent_is_known_to_be_gone_by_all_others_within_seconds() {
 #[ignore = "takes minutes"]
 fn of_twenty_kills_the_median_is_known_within_seconds() {
     let times = kill_and_time(20);
+    say(&format!(
+        "known to all, of {}: median {:?}, longest {:?}\n",
+        times.len(),
+        times[times.len() / 2],
+        times.last()
+    ));
     assert!(times[times.len() / 2] <= KNOWN_WITHIN, "{times:?}");
+}
+
+/// Figures for whoever runs a test for them, past the harness's capture.
+fn say(text: &str) {
+    std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).expect("standard error can be written");
 }
 
 /// Five agents, every fifth packet lost between them, for so long; nobody may be accused by anybody.
@@ -84,6 +95,33 @@ fn nobody_is_accused_because_packets_are_lost() {
 #[ignore = "takes ten minutes"]
 fn nobody_is_accused_in_ten_minutes_of_lost_packets() {
     lose_packets_for(Duration::from_mins(10));
+}
+
+/// Prints what an agent costs that has nothing to do: `just idle`.
+#[test]
+#[ignore = "takes a minute, and prints figures instead of judging them"]
+fn an_idle_minute_of_five_agents() {
+    const AGENTS: usize = 5;
+    let mut cluster = Cluster::of(AGENTS);
+    let settled = Instant::now();
+    wait::until("what joining stirred up has settled", PATIENCE, || settled.elapsed() >= Duration::from_secs(20));
+    let look = |cluster: &mut Cluster, index: usize| {
+        let agent = cluster.agent(index);
+        let figures = ["sent_bytes", "received_bytes"].map(|name| agent.figure_of_peers(name));
+        (figures, agent.figure("probe_datagrams_sent"), agent.computed())
+    };
+    let before: Vec<_> = (0..AGENTS).map(|index| look(&mut cluster, index)).collect();
+    let began = Instant::now();
+    wait::until("a minute is over", PATIENCE, || began.elapsed() >= Duration::from_mins(1));
+    let lines = before.into_iter().enumerate().map(|(index, ([sent, received], datagrams, computed))| {
+        let ([sent_now, received_now], datagrams_now, computed_now) = look(&mut cluster, index);
+        let (sent, received, datagrams) = (sent_now - sent, received_now - received, datagrams_now - datagrams);
+        let computed = computed_now.saturating_sub(computed);
+        format!("{index}: {sent} B, {received} B; {datagrams}; {computed:?}\n")
+    });
+    let title = "agent: UDP payload sent, received; membership's datagrams; computing\n".to_owned();
+    let text = std::iter::once(title).chain(lines).collect::<String>();
+    say(&text);
 }
 
 #[test]

@@ -290,6 +290,18 @@ fn the_saving_profile_finds_a_crash_for_a_quarter_of_the_traffic() {
 }
 
 #[test]
+fn a_quiet_node_speaks_to_sixteen_members_at_most() {
+    let mut world = formed(63);
+    world.run_for(seconds(60));
+    // A relay pings somebody else's subject now and then; what is probed regularly is spoken to seven times a minute.
+    let regular = world.spoken.iter().filter(|(_, datagrams)| **datagrams >= 4).map(|((from, _), _)| *from);
+    let spoken_by = |node: usize| regular.clone().filter(|from| *from == node).count();
+    let most = (0..NODES).map(spoken_by).max();
+    assert!(most <= Some(16), "{most:?}");
+    assert!(most >= Some(8));
+}
+
+#[test]
 fn one_seed_tells_one_story() {
     let story = |seed| {
         let mut world = formed(seed);

@@ -50,11 +50,83 @@ fn a_crash_is_first_found_and_then_known_to_all_in_time() {
 }
 
 #[test]
+fn at_a_fifth_of_all_packets_lost_a_crash_is_known_to_all_in_five_seconds() {
+    let mut field = formed(21);
+    field.net.loss = 0.2;
+    for _ in 0..6 {
+        field.run_for(Duration::from_secs(10));
+        let (node, start) = (field.any(), field.now());
+        field.crash(node);
+        let observers = field.running();
+        field.run_for(Duration::from_secs(7));
+        let (_, all) = field.views.known(start, node, Sight::Down, &observers);
+        assert!(all.is_some_and(|all| all <= Duration::from_secs(5)), "{all:?}");
+        field.start(node, &observers[..3]);
+    }
+}
+
+#[test]
+fn a_newcomer_and_a_leave_are_known_to_all_at_once() {
+    for seed in 22..26 {
+        let mut field: Field<Everett> = Field::new(seed, NODES, SITES, Config::default());
+        field.form(NODES - 1);
+        let others = field.running();
+        let start = field.now();
+        field.start(NODES - 1, &[0, 1, 2]);
+        field.run_for(Duration::from_secs(15));
+        let (_, known) = field.views.known(start, NODES - 1, Sight::Up, &others);
+        assert!(known.is_some_and(|known| known <= Duration::from_millis(700)), "seed {seed}: {known:?}");
+        let start = field.now();
+        field.leave(NODES - 1);
+        field.run_for(Duration::from_secs(15));
+        let (_, known) = field.views.known(start, NODES - 1, Sight::Left, &others);
+        assert!(known.is_some_and(|known| known <= Duration::from_millis(500)), "seed {seed}: {known:?}");
+    }
+}
+
+#[test]
+fn a_node_that_hears_nothing_is_found_in_four_seconds() {
+    for seed in 26..29 {
+        let mut field = formed(seed);
+        let node = field.any();
+        let (start, observers) = (field.now(), field.running());
+        field.net.lose_towards(node, 1.0);
+        field.run_for(Duration::from_secs(10));
+        let (first, _) = field.views.known(start, node, Sight::Down, &observers);
+        assert!(first.is_some_and(|first| first <= Duration::from_secs(4)), "seed {seed}: {first:?}");
+    }
+}
+
+#[test]
+fn members_blocked_again_and_again_bury_nobody() {
+    let mut field = formed(29);
+    let blocked: Vec<_> = (0..NODES).step_by(8).collect();
+    for _ in 0..3 {
+        blocked.iter().for_each(|&node| field.block(node, Duration::from_secs(30)));
+        field.run_for(Duration::from_secs(50));
+    }
+    let mut down = field.views.seen.iter().filter(|seen| seen.sight == Sight::Down);
+    assert!(down.all(|seen| blocked.contains(&seen.node)), "a healthy member was accused");
+}
+
+#[test]
+fn the_saving_profile_costs_a_quarter() {
+    let mut field: Field<Everett> = Field::formed(30, NODES, SITES, Config::eco());
+    field.run_for(Duration::from_mins(2));
+    let (messages, bytes) = per_node_and_second(&field, 120);
+    assert!(messages <= 0.55 && bytes <= 45.0, "{messages:.3} messages, {bytes:.1} bytes");
+}
+
+fn per_node_and_second(field: &Field<Everett>, seconds: u32) -> (f64, f64) {
+    let share = |count: u64| count as f64 / NODES as f64 / f64::from(seconds);
+    (share(field.sent.messages), share(field.sent.bytes))
+}
+
+#[test]
 fn an_idle_node_sends_two_small_datagrams_a_second() {
     let mut field = formed(2);
     field.run_for(Duration::from_mins(1));
-    let share = |count: u64| count as f64 / NODES as f64 / 60.0;
-    let (messages, bytes) = (share(field.sent.messages), share(field.sent.bytes));
+    let (messages, bytes) = per_node_and_second(&field, 60);
     assert!(messages <= 2.1 && bytes <= 170.0, "{messages:.2} messages, {bytes:.0} bytes");
 }
 

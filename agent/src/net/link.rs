@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use everett_mesh_proto::wire::{Hello, Received, StreamKind};
@@ -19,6 +20,7 @@ use super::greet;
 use super::lane::LaneReceiver;
 use super::messages::{DataEvent, DownReason, Fault, MemberEvent};
 use super::meter::LinkMeter;
+use super::pace::Pace;
 use super::refusal::{Close, Refusal};
 use super::session;
 use super::stream::{self, PRIORITY_MEMBERSHIP, PRIORITY_OPS, StreamReader};
@@ -117,6 +119,7 @@ impl Link {
 async fn supervise(context: &Arc<Context>, peer: &NodeIdentity, closer: &Closer, tasks: &mut Tasks) -> DownReason {
     let connection = closer.connection();
     let opened = Arc::new(Opened::default());
+    let mut pace = Pace::default();
     let mut lanes_left = 2_u8;
     loop {
         tokio::select! {
@@ -136,7 +139,7 @@ async fn supervise(context: &Arc<Context>, peer: &NodeIdentity, closer: &Closer,
                 }
                 Err(Fault::Ending) => closer.close(Close::Leaving),
             },
-            Ok(datagram) = connection.read_datagram() => take_datagram(context, peer, datagram),
+            Ok(datagram) = connection.read_datagram() => take_datagram(context, peer, &mut pace, datagram),
             Ok(recv) = connection.accept_uni() => {
                 tasks.spawn(read_lane(Arc::clone(context), peer.clone(), Arc::clone(&opened), recv));
             }
@@ -180,9 +183,9 @@ async fn down(context: &Context, peer: &NodeIdentity, closer: &Closer, error: &C
     }
 }
 
-fn take_datagram(context: &Context, peer: &NodeIdentity, bytes: Bytes) {
+fn take_datagram(context: &Context, peer: &NodeIdentity, pace: &mut Pace, bytes: Bytes) {
     let event = MemberEvent::Datagram { peer: peer.id, bytes };
-    if !context.outlets.members.offer(event) {
+    if !pace.permits(Instant::now()) || !context.outlets.members.offer(event) {
         context.counters.count_datagram_dropped();
     }
 }

@@ -61,8 +61,13 @@ impl LinkMeter {
             received_datagrams: stats.udp_rx.datagrams,
             lost_packets: stats.path.lost_packets,
             queued_bytes: self.queue.bytes(),
-            datagram_bytes_max: self.connection.max_datagram_size().unwrap_or(0) as u64,
+            datagram_bytes_max: self.datagram_bytes_max() as u64,
         }
+    }
+
+    /// The largest membership datagram that fits now, 0 if the peer takes none.
+    pub fn datagram_bytes_max(&self) -> usize {
+        self.connection.max_datagram_size().unwrap_or(0)
     }
 
     /// QUIC's estimate of the round trip.

@@ -99,6 +99,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
     let (hello, hello_receiver) = watch::channel(Arc::new(hello(life, &replica)));
     let about = about(config, &me, store.boot_epoch, clock.now());
     let membership = Membership {
+        config: config.membership.knobs(),
         life,
         me: me.clone(),
         advertise: config.advertise,
@@ -278,6 +279,7 @@ fn courier_thread(
 
 /// What the membership task starts from, before the mesh's socket is bound.
 struct Membership {
+    config: membership::Config,
     life: Life,
     me: NodeIdentity,
     advertise: Option<std::net::SocketAddr>,
@@ -299,7 +301,7 @@ impl Membership {
             Card { name: self.me.node.to_string(), site: self.me.site.to_string(), addrs: vec![address], caps: 0 };
         let (door, tasks) = (self.door, self.tasks);
         let setup = mesh::Setup {
-            config: membership::Config::default(),
+            config: self.config,
             record: Record { life: self.life, incarnation: 0, card },
             seeds: self.seeds,
             known: self.known,

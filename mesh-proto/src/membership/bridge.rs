@@ -8,8 +8,6 @@
 use std::time::Duration;
 
 use super::Membership;
-use super::record::State;
-use super::roster::Member;
 use super::timers::Timer;
 use crate::id::NodeId;
 use crate::time::Instant;
@@ -32,9 +30,7 @@ impl Membership {
     /// mesh had parted: so much news at once leaves gaps that only a comparison finds.
     pub(super) fn meet(&mut self, id: NodeId, lost: Instant, first_hand: bool) {
         let distance = |since: Instant| since.saturating_since(lost).max(lost.saturating_since(since));
-        let together =
-            |member: &Member| member.standing.state == State::Unreachable && distance(member.since) <= TOGETHER;
-        if !self.roster.iter().any(|(_, member)| together(member)) {
+        if !self.roster.lost().any(|(_, member)| distance(member.since) <= TOGETHER) {
             return;
         }
         self.begin_follow_ups();

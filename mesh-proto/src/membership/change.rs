@@ -5,6 +5,7 @@
 
 use super::Membership;
 use super::event::Event;
+use super::favour::Favour;
 use super::record::{Card, Fact, Standing, State};
 use super::timers::Timer;
 use crate::id::NodeId;
@@ -50,7 +51,10 @@ impl Membership {
         let Fact { standing, card } = fact;
         let life = standing.life;
         if life.id == self.me.id() {
-            return self.hear_of_me(standing);
+            return match source {
+                Source::News(from) if !self.grants(from, Favour::OfYou) => {}
+                Source::News(_) | Source::View | Source::Table | Source::Verdict => self.hear_of_me(standing),
+            };
         }
         if self.roster.is_forgotten(&life) || card.as_ref().is_some_and(|card| !card.is_within_bounds()) {
             return;
@@ -60,8 +64,12 @@ impl Membership {
             return;
         }
         let known_life = old.is_some_and(|old| old.life == life);
-        let no_room = old.is_none() && self.roster.len() >= self.config.members_max;
-        if no_room || (card.is_none() && !known_life) {
+        if let Source::News(from) = source
+            && !self.grants(from, Favour::Change)
+        {
+            return;
+        }
+        if (card.is_none() && !known_life) || (old.is_none() && !self.has_room()) {
             return;
         }
         let compared = matches!(source, Source::View | Source::Table);
@@ -69,6 +77,17 @@ impl Membership {
             return self.verify(standing);
         }
         self.install(standing, card.filter(|_| !known_life), source);
+    }
+
+    /// Whether one more can be held; if need be, whoever is gone for longest is forgotten for it.
+    fn has_room(&mut self) -> bool {
+        let full = |machine: &Self| machine.roster.len() >= machine.config.members_max;
+        if full(self)
+            && let Some(id) = self.roster.longest_gone()
+        {
+            self.forget(id);
+        }
+        !full(self)
     }
 
     /// Takes a standing that beats what is held.
@@ -90,10 +109,10 @@ impl Membership {
         if !standing.is_alive() || new_life {
             self.close_case(id);
         }
-        match source {
-            Source::News(from) => self.spread(id, new_life, Some(from)),
-            Source::View | Source::Verdict => self.spread(id, new_life, None),
-            Source::Table => {}
+        let from = if let Source::News(from) = source { Some(from) } else { None };
+        // Whatever one says of itself or another, the whole mesh passes it on only so often.
+        if source != Source::Table && (id == self.me.id() || self.grants(id, Favour::Rumour)) {
+            self.spread(id, new_life, from);
         }
         if id != self.me.id() {
             self.announce(old, standing);

@@ -27,8 +27,8 @@ pub struct Config {
     pub isolated_after: Duration,
     /// A wake-up later than this voids every running probe: this process, not its peers, was asleep.
     pub stall: Duration,
-    /// What a datagram's message may weigh; smaller than any path's limit.
-    pub datagram_bytes_max: usize,
+    /// What a datagram may weigh on a link that has not said how much it takes; smaller than any path's limit.
+    pub datagram_bytes_unknown: usize,
     /// The most members remembered, of any state. About 200 bytes each.
     pub members_max: usize,
 }
@@ -36,7 +36,7 @@ pub struct Config {
 impl Config {
     /// The saving profile: a quarter of the traffic for about twice the detection time.
     pub fn eco() -> Self {
-        Self { probe_period: Duration::from_millis(3_750), ..Self::default() }
+        Self { probe_period: Duration::from_secs(4), ..Self::default() }
     }
 }
 
@@ -52,7 +52,7 @@ impl Default for Config {
             heal_period: Duration::from_secs(5),
             isolated_after: Duration::from_secs(10),
             stall: Duration::from_millis(500),
-            datagram_bytes_max: 1_100,
+            datagram_bytes_unknown: 1_100,
             members_max: 16_384,
         }
     }

@@ -49,6 +49,13 @@ pub enum Transport {
         /// The path's smoothed round trip.
         rtt: Duration,
     },
+    /// The largest datagram that the link to `node` takes now, in bytes.
+    Limit {
+        /// The peer.
+        node: NodeId,
+        /// What a whole datagram may weigh, its version included; zero if the peer takes none.
+        datagram_bytes_max: usize,
+    },
     /// The last link to `node` is gone: closed, reset, or refused by its host.
     Closed {
         /// The peer.
@@ -144,7 +151,8 @@ pub enum Event {
         /// The site.
         site: String,
     },
-    /// Most first probes to this member go unanswered, though it lives; or no longer.
+    /// Most first probes to this member go unanswered, or are answered much later than its path explains, though it
+    /// lives; or no longer.
     Degraded {
         /// Which.
         node: NodeId,

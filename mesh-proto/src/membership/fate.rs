@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Membership;
 use super::event::Event;
 use super::record::{Life, State};
+use super::roster::Member;
 use super::timers::Timer;
 use crate::id::NodeId;
 
@@ -66,7 +67,7 @@ impl Membership {
 
     /// Drops a member that is Dead or Left.
     pub(super) fn forget(&mut self, id: NodeId) {
-        let gone = self.roster.get(id).is_some_and(|member| member.dead || member.standing.state == State::Left);
+        let gone = self.roster.get(id).is_some_and(Member::is_gone);
         if gone && id != self.me.id() {
             self.timers.cancel(Timer::Fate(id));
             self.roster.forget(self.timers.now(), id);
@@ -97,9 +98,8 @@ impl Membership {
             return;
         }
         let recent = |since| now.saturating_since(since) <= TOGETHER;
-        let members = self.roster.iter().map(|(_, member)| member).filter(|member| member.card.site == site);
-        let fell = members.filter(|member| member.standing.state == State::Unreachable && recent(member.since)).count();
-        if fell >= 2 {
+        let lost = self.roster.lost().filter(|(_, member)| member.card.site == site);
+        if lost.filter(|(_, member)| recent(member.since)).count() >= 2 {
             let site = site.to_owned();
             self.tell(Event::SiteUnreachable { site });
         }

@@ -24,6 +24,8 @@ const FLUSH_OLD: Duration = Duration::from_millis(150);
 const YOUNG_ROUNDS: u32 = 4;
 /// Datagrams to one neighbour in one round.
 const BURST: usize = 4;
+/// Facts that one neighbour gets on a stream in one round, when there are more than fit its datagrams.
+const OVERFLOW_BYTES: usize = 32 << 10;
 /// The most that a message weighs without its facts: version, kind, nonce, turn, view, count.
 const MESSAGE_BYTES: usize = 30;
 /// The most that an accusation weighs.
@@ -114,18 +116,7 @@ impl Membership {
     /// One round of news to the neighbours.
     pub(super) fn flush(&mut self) {
         for to in self.rings.neighbours(self.me.id()) {
-            for _ in 0..BURST {
-                let room = self.config.datagram_bytes_max - MESSAGE_BYTES;
-                let facts = self.gossip.take(&self.roster, to, room, usize::MAX);
-                if facts.is_empty() {
-                    break;
-                }
-                let full = facts.iter().map(Fact::bytes).sum::<usize>() * 2 > room;
-                self.send(to, Datagram::Gossip { facts });
-                if !full {
-                    break;
-                }
-            }
+            self.flush_to(to);
         }
         self.gossip.drop_spent(self.budget());
         let rumours = self.gossip.rumours.values_mut();
@@ -139,11 +130,32 @@ impl Membership {
         }
     }
 
+    /// What one neighbour gets in a round: a few datagrams, and what does not fit them on a stream.
+    fn flush_to(&mut self, to: NodeId) {
+        let datagram = self.room(to);
+        for room in std::iter::repeat_n(datagram, BURST).chain([OVERFLOW_BYTES]) {
+            let facts = self.gossip.take(&self.roster, to, room, usize::MAX);
+            if facts.is_empty() {
+                return;
+            }
+            let full = facts.iter().map(Fact::bytes).sum::<usize>() * 2 > room;
+            self.send(to, Datagram::Gossip { facts });
+            if !full {
+                return;
+            }
+        }
+    }
+
+    /// What the facts in a datagram to `to` may weigh.
+    fn room(&self, to: NodeId) -> usize {
+        self.datagram_bytes_max(to).saturating_sub(MESSAGE_BYTES)
+    }
+
     /// What rides along with a ping or its answer: first what the receiver is accused of, then news.
     pub(super) fn luggage(&mut self, to: NodeId) -> Vec<Fact> {
-        let room = self.config.datagram_bytes_max - MESSAGE_BYTES;
+        let room = self.room(to);
         let mut facts: Vec<Fact> = self.accusation(to).into_iter().collect();
-        facts.extend(self.gossip.take(&self.roster, to, room - ACCUSATION_BYTES, RIDE_FACTS_MAX));
+        facts.extend(self.gossip.take(&self.roster, to, room.saturating_sub(ACCUSATION_BYTES), RIDE_FACTS_MAX));
         self.gossip.drop_spent(self.budget());
         facts
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Membership;
+use super::favour::Favour;
 use super::message::Datagram;
 use super::record::{Fact, Standing, State};
 use super::timers::Timer;
@@ -39,6 +40,10 @@ impl Membership {
         if held.standing.state != State::Alive {
             let facts = vec![held.fact(false)];
             return self.send(from, Datagram::Gossip { facts });
+        }
+        // Who observes a member may always ask about it; views differ for a moment, so others may too, now and then.
+        if !self.rings.observers(target).contains(&from) && !self.grants(from, Favour::Inquest) {
+            return;
         }
         if let Some(inquest) = self.inquest(target) {
             inquest.askers.insert(from, ballot);

@@ -8,15 +8,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::config::Config;
+use super::favour::Favours;
 use crate::id::NodeId;
 use crate::time::Instant;
 
 /// Between two wishes for a link to the same node.
 const DIAL_PAUSE: Duration = Duration::from_secs(5);
+/// Sites whose round trip is remembered.
+const SITES_MAX: usize = 4_096;
+/// What an answer may take beyond twice the path's round trip.
+const LATE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Path {
     trip: Option<Trip>,
+    /// The round trip as the transport measures it, without the peer's process.
+    transport: Option<Duration>,
+    datagram_bytes_max: Option<usize>,
     connected: bool,
     dialled: Option<Instant>,
 }
@@ -31,6 +39,8 @@ struct Trip {
 pub(super) struct Links {
     paths: BTreeMap<NodeId, Path>,
     sites: BTreeMap<String, Duration>,
+    /// What this node has done for whom lately.
+    pub(super) favours: Favours,
 }
 
 impl Links {
@@ -41,11 +51,31 @@ impl Links {
             spread: (old.spread * 3 + old.smooth.abs_diff(rtt)) / 4,
         }));
         if let Some(site) = site {
-            match self.sites.get_mut(site) {
-                Some(smooth) => *smooth = (*smooth * 7 + rtt) / 8,
-                None => drop(self.sites.insert(site.to_owned(), rtt)),
+            if let Some(smooth) = self.sites.get_mut(site) {
+                *smooth = (*smooth * 7 + rtt) / 8;
+            } else if self.sites.len() < SITES_MAX {
+                self.sites.insert(site.to_owned(), rtt);
             }
         }
+    }
+
+    pub(super) fn transport_measured(&mut self, node: NodeId, rtt: Duration) {
+        self.paths.entry(node).or_default().transport = Some(rtt);
+    }
+
+    /// Whether an answer after `rtt` came much later than the path alone explains: the peer's process is slow.
+    pub(super) fn is_late(&self, node: NodeId, rtt: Duration) -> bool {
+        let path = self.paths.get(&node).and_then(|path| path.transport);
+        path.is_some_and(|path| rtt > path * 2 + LATE)
+    }
+
+    pub(super) fn set_limit(&mut self, node: NodeId, datagram_bytes_max: usize) {
+        self.paths.entry(node).or_default().datagram_bytes_max = Some(datagram_bytes_max);
+    }
+
+    /// What a datagram to `node` may weigh, if its link has said.
+    pub(super) fn limit(&self, node: NodeId) -> Option<usize> {
+        self.paths.get(&node).and_then(|path| path.datagram_bytes_max)
     }
 
     /// How long to wait for an answer.
@@ -68,6 +98,8 @@ impl Links {
     pub(super) fn set_connected(&mut self, node: NodeId, connected: bool) {
         let path = self.paths.entry(node).or_default();
         path.connected = connected;
+        // The next link may take another way.
+        (path.transport, path.datagram_bytes_max) = (None, None);
         path.dialled = None;
     }
 

@@ -8,8 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Fact, Life, Record, Standing, varint_bytes};
 use crate::id::NodeId;
+use crate::wire::bounded;
 
 const ID_BYTES: usize = 16;
+/// Facts in what is, or would have been, a datagram.
+const NEWS_MAX: usize = 4_096;
+/// Members spoken of in one message on a stream.
+const LIST_MAX: usize = 16_384;
 
 /// What fits a datagram.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -21,6 +26,7 @@ pub enum Datagram {
         /// The sender's view hash.
         view: u64,
         /// News along for the ride.
+        #[serde(deserialize_with = "bounded::list::<_, _, NEWS_MAX>")]
         facts: Vec<Fact>,
     },
     /// I am.
@@ -32,6 +38,7 @@ pub enum Datagram {
         /// The sender's view hash.
         view: u64,
         /// News along for the ride.
+        #[serde(deserialize_with = "bounded::list::<_, _, NEWS_MAX>")]
         facts: Vec<Fact>,
     },
     /// Ping `target` for me.
@@ -67,6 +74,7 @@ pub enum Datagram {
     /// News.
     Gossip {
         /// The news.
+        #[serde(deserialize_with = "bounded::list::<_, _, NEWS_MAX>")]
         facts: Vec<Fact>,
     },
     /// I am leaving; say that you have heard.
@@ -78,7 +86,15 @@ pub enum Datagram {
     Farewell,
 }
 
+/// The version in front of every datagram.
+const VERSION_BYTES: usize = 1;
+
 impl Datagram {
+    /// What a datagram with this message weighs, version included.
+    pub fn packet_bytes(&self) -> usize {
+        self.bytes() + VERSION_BYTES
+    }
+
     /// What it weighs on the wire, in bytes, without the version.
     pub fn bytes(&self) -> usize {
         let weigh = |facts: &[Fact]| varint_bytes(facts.len() as u64) + facts.iter().map(Fact::bytes).sum::<usize>();
@@ -108,26 +124,37 @@ pub enum StreamMessage {
     /// Everything I know, to a newcomer.
     Table {
         /// Every member, with its card.
+        #[serde(deserialize_with = "bounded::list::<_, _, LIST_MAX>")]
         facts: Vec<Fact>,
     },
     /// Our views differ: these are my standings.
     Sync {
         /// One per member.
+        #[serde(deserialize_with = "bounded::list::<_, _, LIST_MAX>")]
         standings: Vec<Standing>,
     },
     /// What you lack, and what I lack.
     SyncReply {
         /// Newer here.
+        #[serde(deserialize_with = "bounded::list::<_, _, LIST_MAX>")]
         facts: Vec<Fact>,
         /// Newer there.
+        #[serde(deserialize_with = "bounded::list::<_, _, LIST_MAX>")]
         wanted: Vec<NodeId>,
         /// Lives still listed there that were forgotten here.
+        #[serde(deserialize_with = "bounded::list::<_, _, LIST_MAX>")]
         forgotten: Vec<Life>,
     },
     /// What you asked for.
     Facts {
         /// One per member asked for.
+        #[serde(deserialize_with = "bounded::list::<_, _, LIST_MAX>")]
         facts: Vec<Fact>,
+    },
+    /// What would have been a datagram, had it fitted one.
+    Said {
+        /// The message.
+        message: Datagram,
     },
 }
 
@@ -206,5 +233,7 @@ mod tests {
         let (facts_hex, id_hex) = (facts_hex(), "aa".repeat(16));
         golden(&reply, &format!("03 {facts_hex} 01 {id_hex} 01 {LIFE_HEX}"));
         golden(&StreamMessage::Facts { facts: facts() }, &format!("04 {facts_hex}"));
+        let message = Datagram::Gossip { facts: facts() };
+        golden(&StreamMessage::Said { message }, &format!("05 06 {facts_hex}"));
     }
 }

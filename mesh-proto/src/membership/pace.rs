@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::Membership;
 use crate::id::NodeId;
 
-/// Below any link's idle timeout.
-const NEXT_IN_MAX: Duration = Duration::from_secs(30);
+/// More than a cycle of the saving profile. Links stay up by themselves.
+const NEXT_IN_MAX: Duration = Duration::from_secs(40);
 
 impl Membership {
     /// How long until this observer's next turn. Who comes within half a period before its turn has had it.

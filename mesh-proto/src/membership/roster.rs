@@ -6,7 +6,7 @@
 //! Invariants: a standing is only ever replaced by one that beats it; equal view hashes mean equal standings; the table is
 //! bounded by ids, never by lives; what was forgotten stays so for its epoch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -78,6 +78,11 @@ impl Member {
         }
     }
 
+    /// Dead or Left: nobody waits for it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.dead || self.standing.state == State::Left
+    }
+
     pub(super) fn fact(&self, with_card: bool) -> Fact {
         Fact { standing: self.standing, card: with_card.then(|| self.card.clone()) }
     }
@@ -88,6 +93,8 @@ pub(super) struct Roster {
     members: BTreeMap<NodeId, Member>,
     /// Living members of each site.
     living: BTreeMap<String, usize>,
+    /// The unreachable, so that who looks for them need not look at everybody.
+    lost: BTreeSet<NodeId>,
     view: u64,
     changed: Instant,
     tombs: BTreeMap<NodeId, u64>,
@@ -146,8 +153,10 @@ impl Roster {
         let (since, dead) = same_state.map_or((now, false), |old| (old.since, old.dead));
         if let Some(card) = card.or_else(|| old.map(|old| old.card)) {
             self.view ^= standing.digest();
-            if standing.is_alive() {
-                *self.living.entry(card.site.clone()).or_default() += 1;
+            match standing.state {
+                State::Alive => *self.living.entry(card.site.clone()).or_default() += 1,
+                State::Unreachable => drop(self.lost.insert(id)),
+                State::Left => {}
             }
             self.members.insert(id, Member { standing, card, since, dead, flap });
         }
@@ -171,6 +180,7 @@ impl Roster {
 
     fn uncount(&mut self, member: &Member) {
         self.view ^= member.standing.digest();
+        self.lost.remove(&member.standing.life.id);
         if member.standing.is_alive()
             && let Some(living) = self.living.get_mut(&member.card.site)
         {
@@ -179,6 +189,17 @@ impl Roster {
                 self.living.remove(&member.card.site);
             }
         }
+    }
+
+    /// Members that are unreachable, dead or not.
+    pub(super) fn lost(&self) -> impl Iterator<Item = (NodeId, &Member)> {
+        self.lost.iter().filter_map(|&id| Some((id, self.members.get(&id)?)))
+    }
+
+    /// Who is gone for longest, to make room for somebody who is not.
+    pub(super) fn longest_gone(&self) -> Option<NodeId> {
+        let gone = self.members.iter().filter(|(_, member)| member.is_gone());
+        gone.min_by_key(|(_, member)| member.since).map(|(&id, _)| id)
     }
 
     /// Whether anybody lives in a site.

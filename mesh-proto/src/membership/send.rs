@@ -17,7 +17,16 @@ impl Membership {
 
     pub(super) fn send(&mut self, to: NodeId, message: Datagram) {
         self.wish_link(to);
-        self.outputs.push_back(Output::Datagram { to, message });
+        self.outputs.push_back(if message.packet_bytes() <= self.datagram_bytes_max(to) {
+            Output::Datagram { to, message }
+        } else {
+            Output::Stream { to, message: StreamMessage::Said { message } }
+        });
+    }
+
+    /// What a datagram to `to` may weigh.
+    pub(super) fn datagram_bytes_max(&self, to: NodeId) -> usize {
+        self.links.limit(to).unwrap_or(self.config.datagram_bytes_unknown)
     }
 
     pub(super) fn wish_link(&mut self, node: NodeId) {

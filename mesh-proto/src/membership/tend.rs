@@ -15,7 +15,7 @@ use super::change::Source;
 use super::compare::Compare;
 use super::event::{Event, Output};
 use super::message::StreamMessage;
-use super::record::{Fact, Record, State};
+use super::record::{Fact, Record};
 use super::timers::Timer;
 use super::watch::Why;
 use crate::id::NodeId;
@@ -95,6 +95,7 @@ impl Membership {
 
     pub(super) fn on_connected(&mut self, node: NodeId, rtt: Duration) {
         self.links.set_connected(node, true);
+        self.links.transport_measured(node, rtt);
         self.links.measured(node, self.roster.site(node), rtt);
         if self.me.joined && self.roster.is_alive(node) {
             return;
@@ -171,9 +172,8 @@ impl Membership {
     pub(super) fn heal(&mut self) {
         self.timers.set(Timer::Heal, self.config.heal_period);
         let now = self.timers.now();
-        let lost = self.roster.iter().filter(|(_, member)| {
-            member.standing.state == State::Unreachable && now.saturating_since(member.since) < HEAL_FOR
-        });
+        self.links.favours.tidy(now);
+        let lost = self.roster.lost().filter(|(_, member)| now.saturating_since(member.since) < HEAL_FOR);
         let lost: BTreeSet<_> = lost.map(|(id, _)| id).collect();
         let weight = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let (of, among) = (weight(lost.len()).saturating_mul(2), weight(self.rings.len().max(1)));

@@ -260,21 +260,5 @@ fn a_link_to_one_not_known_to_live_is_greeted() {
     assert!(drain(&mut machine).into_iter().any(greeted));
 }
 
-#[test]
-fn no_datagram_outgrows_its_limit_however_much_there_is_to_tell() {
-    let mut machine = Membership::new(at(0), Config::default(), record(0, 1, u64::MAX), 1);
-    for node in 1..200 {
-        gossip(&mut machine, 1, record(node, u64::MAX, u64::MAX).into());
-    }
-    for ms in 2..400 {
-        machine.handle_timeout(at(ms));
-    }
-    let mut largest = 0;
-    for output in drain(&mut machine) {
-        if let Output::Datagram { message, .. } = output {
-            largest = largest.max(message.bytes());
-        }
-    }
-    let limit = Config::default().datagram_bytes_max;
-    assert!((limit / 2..limit).contains(&largest), "{largest}");
-}
+mod hostile;
+mod sizes;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Membership;
 use super::event::Event;
+use super::favour::Favour;
 use super::message::Datagram;
 use super::timers::Timer;
 use crate::id::NodeId;
@@ -32,8 +33,8 @@ pub(super) enum Why {
     Watch,
     /// A case, an inquest, a look for the lost.
     Side,
-    /// Asked of a relay.
-    Via,
+    /// Asked of this relay.
+    Via(NodeId),
     /// Sent as a relay.
     For {
         /// Who asked.
@@ -54,7 +55,10 @@ struct Question {
 struct Probe {
     attempt: u8,
     tries: u32,
+    /// Share of first pings unanswered, lately.
     misses: f64,
+    /// Share of answers much later than the path explains, lately.
+    late: f64,
     degraded: bool,
     /// How many probe it, this node included.
     observers: usize,
@@ -84,8 +88,10 @@ impl Watch {
         self.last_nonce
     }
 
-    fn answered(&mut self, nonce: u64, target: NodeId) -> Option<Question> {
-        (self.questions.get(&nonce)?.target == target).then(|| self.questions.remove(&nonce))?
+    /// Takes the question that this answers, if it was one of those that `fits` names.
+    fn answered(&mut self, nonce: u64, target: NodeId, fits: impl Fn(Why) -> bool) -> Option<Question> {
+        let question = self.questions.get(&nonce)?;
+        (question.target == target && fits(question.why)).then(|| self.questions.remove(&nonce))?
     }
 
     /// How many probe `id`, if this node is one of them.
@@ -179,7 +185,7 @@ impl Membership {
 
     pub(super) fn ping_via(&mut self, target: NodeId, count: usize) {
         for relay in self.relays(target, count) {
-            let nonce = self.watch.ask(self.timers.now(), target, Why::Via);
+            let nonce = self.watch.ask(self.timers.now(), target, Why::Via(relay));
             self.send(relay, Datagram::Relay { nonce, target });
         }
     }
@@ -192,13 +198,19 @@ impl Membership {
     }
 
     pub(super) fn on_ack(&mut self, from: NodeId, nonce: u64, next_in: Duration) {
-        let Some(question) = self.watch.answered(nonce, from) else { return };
+        let direct = |why| !matches!(why, Why::Via(_));
+        let Some(question) = self.watch.answered(nonce, from, direct) else { return };
         let rtt = self.timers.now().saturating_since(question.sent);
         self.links.measured(from, self.roster.site(from), rtt);
         self.tell(Event::Probed { node: from, rtt });
-        let first = self.watch.probes.get(&from).is_some_and(|probe| probe.attempt == 1);
-        if question.why == Why::Watch && first {
-            self.first_try(from, false);
+        let late = self.links.is_late(from, rtt);
+        if question.why == Why::Watch
+            && let Some(probe) = self.watch.probes.get_mut(&from)
+        {
+            probe.late = smooth(probe.late, late, 0.2);
+            if probe.attempt == 1 {
+                self.first_try(from, false);
+            }
         }
         self.proof(from);
         match question.why {
@@ -206,18 +218,20 @@ impl Membership {
                 self.timers.set(Timer::Probe(from), self.until_turn(next_in, rtt));
             }
             Why::For { asker, nonce } => self.send(asker, Datagram::Relayed { nonce, target: from }),
-            Why::Watch | Why::Side | Why::Via => {}
+            Why::Watch | Why::Side | Why::Via(_) => {}
         }
     }
 
     pub(super) fn on_relay(&mut self, asker: NodeId, nonce: u64, target: NodeId) {
-        if self.roster.get(target).is_some() && target != self.me.id() {
+        let known = self.roster.get(target).is_some() && target != self.me.id();
+        if known && self.grants(asker, Favour::Relay) {
             self.ping(target, Why::For { asker, nonce });
         }
     }
 
-    pub(super) fn on_relayed(&mut self, nonce: u64, target: NodeId) {
-        if self.watch.answered(nonce, target).is_some_and(|question| question.why == Why::Via) {
+    /// Only the relay that was asked may say so.
+    pub(super) fn on_relayed(&mut self, from: NodeId, nonce: u64, target: NodeId) {
+        if self.watch.answered(nonce, target, |why| why == Why::Via(from)).is_some() {
             self.proof(target);
         }
     }
@@ -251,7 +265,8 @@ impl Membership {
         let Some(probe) = self.watch.probes.get_mut(&id) else { return };
         probe.tries += 1;
         probe.misses = smooth(probe.misses, missed, 0.2);
-        let degraded = if probe.degraded { probe.misses > 0.2 } else { probe.misses > 0.5 };
+        let bad = probe.misses.max(probe.late);
+        let degraded = if probe.degraded { bad > 0.2 } else { bad > 0.5 };
         if degraded != probe.degraded && probe.tries >= DEGRADED_TRIES {
             probe.degraded = degraded;
             self.tell(Event::Degraded { node: id, degraded });

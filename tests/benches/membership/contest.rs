@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     pub(crate) peers: Vec<Contestant>,
     /// Simulated minutes of long rows.
     pub(crate) minutes: usize,
+    /// Which targets; all if empty.
+    pub(crate) lines: Vec<String>,
     /// Repetitions behind percentiles.
     pub(crate) trials: usize,
     /// The first seed.

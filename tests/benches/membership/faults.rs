@@ -11,11 +11,11 @@ use crate::table::{self, percentile};
 /// First, then last observer.
 type Known = (Option<Duration>, Option<Duration>);
 
-struct Crash {
-    nodes: usize,
-    loss: f64,
+pub(crate) struct Crash {
+    pub(crate) nodes: usize,
+    pub(crate) loss: f64,
     /// Crashes in one world, one after another.
-    count: usize,
+    pub(crate) count: usize,
 }
 
 impl Scene for Crash {
@@ -65,13 +65,13 @@ pub(crate) fn crash(plan: &Plan, loss: f64) {
     }
 }
 
-struct Heal {
-    nodes: usize,
+pub(crate) struct Heal {
+    pub(crate) nodes: usize,
 }
 
-struct Healed {
-    took: Option<Duration>,
-    own_half: usize,
+pub(crate) struct Healed {
+    pub(crate) took: Option<Duration>,
+    pub(crate) own_half: usize,
 }
 
 impl Scene for Heal {
@@ -115,7 +115,7 @@ pub(crate) fn heal(plan: &Plan) {
     }
 }
 
-struct Flap;
+pub(crate) struct Flap;
 
 impl Scene for Flap {
     type Result = usize;
@@ -152,14 +152,14 @@ pub(crate) fn flap(plan: &Plan) {
 }
 
 /// What a deaf node loses of what is sent to it.
-struct Deaf {
-    nodes: usize,
-    share: f64,
+pub(crate) struct Deaf {
+    pub(crate) nodes: usize,
+    pub(crate) share: f64,
 }
 
 #[derive(Default)]
-struct Noticed {
-    known: Known,
+pub(crate) struct Noticed {
+    pub(crate) known: Known,
     degraded: Option<Duration>,
     wrong: usize,
 }

@@ -12,19 +12,19 @@ const SEEDS: [usize; 3] = [0, 1, 2];
 
 /// What one member does while all others know each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
+pub(crate) enum Doing {
     Joins,
     Restarts,
     Leaves,
 }
 
-struct One {
-    nodes: usize,
-    doing: Doing,
+pub(crate) struct One {
+    pub(crate) nodes: usize,
+    pub(crate) doing: Doing,
 }
 
-struct Done {
-    known: Option<Duration>,
+pub(crate) struct Done {
+    pub(crate) known: Option<Duration>,
     wrong: usize,
 }
 
@@ -95,8 +95,8 @@ pub(crate) fn leave(plan: &Plan) {
     one(plan, Doing::Leaves, "A member leaves");
 }
 
-struct MassJoin {
-    nodes: usize,
+pub(crate) struct MassJoin {
+    pub(crate) nodes: usize,
 }
 
 impl Scene for MassJoin {

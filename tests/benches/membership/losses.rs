@@ -11,11 +11,11 @@ use crate::contest::{Contestant, Plan, Scene, rate};
 use crate::table;
 
 const WORLD_MINUTES: usize = 10;
-const WORLD: Duration = Duration::from_mins(10);
+pub(crate) const WORLD: Duration = Duration::from_mins(10);
 
 /// What is wrong with the network, or with the nodes.
-#[derive(Debug, Clone, Copy)]
-enum Trouble {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Trouble {
     None,
     Loss(f64),
     /// So many processes are blocked for so long, again and again with half a minute between.
@@ -28,21 +28,21 @@ enum Trouble {
     Flapping(f64),
 }
 
-struct Calm {
-    nodes: usize,
-    trouble: Trouble,
-    time: Duration,
+pub(crate) struct Calm {
+    pub(crate) nodes: usize,
+    pub(crate) trouble: Trouble,
+    pub(crate) time: Duration,
 }
 
 /// What came of it.
-struct Came {
+pub(crate) struct Came {
     sent: Sent,
     /// Views of healthy members as dead, one per observer and time.
     events: usize,
     /// Such views held by healthy members.
     at_healthy: usize,
     /// Healthy members so viewed.
-    deaths: usize,
+    pub(crate) deaths: usize,
 }
 
 impl Scene for Calm {
@@ -103,11 +103,11 @@ impl Calm {
     }
 }
 
-fn total(came: &[Came], of: impl Fn(&Came) -> usize) -> usize {
+pub(crate) fn total(came: &[Came], of: impl Fn(&Came) -> usize) -> usize {
     came.iter().map(of).sum()
 }
 
-fn sent(came: &[Came]) -> Sent {
+pub(crate) fn sent(came: &[Came]) -> Sent {
     let sum = |of: fn(&Sent) -> u64| came.iter().map(|came| of(&came.sent)).sum();
     Sent { messages: sum(|sent| sent.messages), bytes: sum(|sent| sent.bytes) }
 }
@@ -130,12 +130,15 @@ pub(crate) fn steady(plan: &Plan) {
     table::print("Steady state, per node, with 28 bytes of IP and UDP a message", &columns, &rows);
 }
 
-/// Rows of one size over several troubles, ten minutes a world.
+/// One trouble for as long as the plan says, ten minutes a world.
+pub(crate) fn calm(plan: &Plan, who: Contestant, nodes: usize, trouble: Trouble) -> Vec<Came> {
+    who.play(plan, &Calm { nodes, trouble, time: WORLD }, plan.minutes.div_ceil(WORLD_MINUTES))
+}
+
+/// Rows of one size over several troubles.
 fn rows(plan: &Plan, nodes: usize, troubles: &[Trouble], cell: impl Fn(&[Came]) -> String) -> Vec<Vec<String>> {
-    let worlds = plan.minutes.div_ceil(WORLD_MINUTES);
     let row = |who: &Contestant| {
-        let cells =
-            troubles.iter().map(|&trouble| cell(&who.play(plan, &Calm { nodes, trouble, time: WORLD }, worlds)));
+        let cells = troubles.iter().map(|&trouble| cell(&calm(plan, *who, nodes, trouble)));
         std::iter::once(who.name().to_owned()).chain(cells).collect()
     };
     plan.peers.iter().map(row).collect()

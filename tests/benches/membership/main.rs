@@ -4,7 +4,7 @@
 //! figures do not depend on the machine, only on the seed: half a globe of 42 sites, round trips of 1 to 250 ms, jitter,
 //! spikes. Bytes are with 28 of IP and UDP around each packet, without QUIC. The everyday tests hold a smaller version to
 //! hard limits.
-#![expect(clippy::print_stdout, reason = "its tables are what it is for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its tables are what it is for")]
 
 mod contest;
 mod faults;
@@ -12,8 +12,10 @@ mod foca_peer;
 mod joins;
 mod losses;
 mod table;
+mod targets;
 
 use std::num::NonZeroUsize;
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
@@ -34,6 +36,9 @@ struct Args {
     /// Simulated minutes behind each count of healthy members declared dead, in worlds of ten
     #[arg(long, default_value_t = 600)]
     minutes: usize,
+    /// Of the targets, only the lines whose text holds one of these
+    #[arg(long, value_delimiter = ',')]
+    lines: Vec<String>,
     /// Repetitions behind each percentile
     #[arg(long, default_value_t = 100)]
     trials: usize,
@@ -51,6 +56,8 @@ struct Args {
 /// One table each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scene {
+    /// What membership is held to, line by line; missing one is a failure
+    Targets,
     /// Crash of one member
     Crash,
     /// Crash at 20 % loss
@@ -79,19 +86,22 @@ enum Scene {
     Deaf,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let args = Args::parse();
     let scenes = if args.only.is_empty() { Scene::value_variants() } else { &args.only };
+    let mut held = true;
     let plan = Plan {
         nodes: args.nodes,
         peers: if args.peers.is_empty() { Contestant::value_variants().to_vec() } else { args.peers },
         minutes: args.minutes,
+        lines: args.lines,
         trials: args.trials,
         seed: args.seed,
         threads: args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN),
     };
     for scene in scenes {
         match scene {
+            Scene::Targets => held = targets::all(&plan),
             Scene::Crash => faults::crash(&plan, 0.0),
             Scene::CrashLoss => faults::crash(&plan, 0.2),
             Scene::Steady => losses::steady(&plan),
@@ -107,4 +117,5 @@ fn main() {
             Scene::Deaf => faults::deaf(&plan),
         }
     }
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

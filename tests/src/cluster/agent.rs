@@ -232,6 +232,25 @@ impl Agent {
         redis::from_redis_value(value).unwrap_or_else(|error| panic!("{name} is no figure: {error}"))
     }
 
+    /// A figure of `MESH.PEERS`, summed over all peers.
+    pub fn figure_of_peers(&self, name: &str) -> u64 {
+        let peers: Vec<Vec<(String, Value)>> =
+            redis::cmd("MESH.PEERS").query(&mut self.client()).expect("the agent tells of its peers");
+        let figures = peers.into_iter().flatten().filter(|(key, _)| key == name);
+        figures.filter_map(|(_, value)| redis::from_redis_value::<u64>(value).ok()).sum()
+    }
+
+    /// What its process has computed so far, all threads together.
+    pub fn computed(&self) -> Duration {
+        let id = self.child.as_ref().expect("the agent was started").id();
+        let threads = fs::read_dir(format!("/proc/{id}/task")).expect("a process has threads").flatten();
+        let nanos = threads.filter_map(|thread| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+
     /// The first commit that its log still holds.
     pub fn log_begins_at(&self) -> u64 {
         let names = fs::read_dir(self.state().join("log")).expect("the log can be listed").flatten();

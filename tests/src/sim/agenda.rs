@@ -1,22 +1,26 @@
 //! Virtual time: what is due when, and worlds that run by it.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use everett_mesh_proto::time::Instant;
 
 /// What is due, in order of time; what is due at one time, in the order in which it was put down.
+///
+/// The heap moves its entries about with every change, so what is due lies beside it.
 #[derive(Debug)]
 pub(super) struct Agenda<D> {
     now: Instant,
-    entries: BinaryHeap<Reverse<Entry<D>>>,
+    entries: BinaryHeap<Reverse<Entry>>,
+    slots: Vec<Option<D>>,
+    free: Vec<usize>,
     last: u64,
 }
 
 impl<D> Agenda<D> {
     pub(super) fn new() -> Self {
-        Self { now: Instant::ZERO, entries: BinaryHeap::new(), last: 0 }
+        Self { now: Instant::ZERO, entries: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), last: 0 }
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -25,7 +29,12 @@ impl<D> Agenda<D> {
 
     pub(super) fn at(&mut self, at: Instant, due: D) {
         self.last += 1;
-        self.entries.push(Reverse(Entry { at, number: self.last, due }));
+        let slot = self.free.pop().unwrap_or(self.slots.len());
+        if slot == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[slot] = Some(due);
+        self.entries.push(Reverse(Entry { at, number: self.last, slot }));
     }
 
     pub(super) fn after(&mut self, delay: Duration, due: D) {
@@ -40,7 +49,8 @@ impl<D> Agenda<D> {
         }
         let Reverse(entry) = self.entries.pop()?;
         self.now = entry.at;
-        Some(entry.due)
+        self.free.push(entry.slot);
+        self.slots[entry.slot].take()
     }
 }
 
@@ -88,35 +98,10 @@ pub trait Clockwork {
     }
 }
 
-#[derive(Debug)]
-struct Entry<D> {
+/// Ordered by time, then by number, which is unique.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
     at: Instant,
     number: u64,
-    due: D,
-}
-
-impl<D> Entry<D> {
-    fn key(&self) -> (Instant, u64) {
-        (self.at, self.number)
-    }
-}
-
-impl<D> PartialEq for Entry<D> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<D> Eq for Entry<D> {}
-
-impl<D> PartialOrd for Entry<D> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<D> Ord for Entry<D> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
+    slot: usize,
 }

@@ -1,9 +1,9 @@
 //! A fast field for any membership protocol: many peers on one simulated network, to be measured.
 //!
-//! It stands beside [`members`](super::members), which checks every promise at every step and hashes everything said; here
-//! a simulated day of a thousand nodes must pass in minutes, and other protocols must run on the very same network. Links
-//! are not simulated: a datagram reaches a process that runs; a link asked for stands after a round trip. A seed is a bug
-//! report here too.
+//! It stands beside [`members`](super::members), which hashes everything said and keeps every link; here a simulated day of
+//! a thousand nodes must pass in minutes, and other protocols must run on the very same network. Links are not simulated:
+//! a datagram reaches a process that runs; a link asked for stands after a round trip. Everett's promises are checked
+//! at every step here too, and a seed is a bug report.
 
 mod everett;
 mod peer;
@@ -18,6 +18,7 @@ use rand_pcg::Pcg64;
 
 use super::Clockwork;
 use super::agenda::Agenda;
+use super::checks::Checks;
 use super::net::Net;
 
 pub use everett::Everett;
@@ -69,6 +70,9 @@ pub struct Field<P: Peer> {
     directory: Rc<Directory>,
     agenda: Agenda<Due<P::Word>>,
     nodes: Vec<Node<P>>,
+    checks: Checks,
+    /// Until when the longest sleeper sleeps.
+    awake_from: Instant,
 }
 
 impl<P: Peer> Clockwork for Field<P> {
@@ -77,7 +81,11 @@ impl<P: Peer> Clockwork for Field<P> {
     }
 
     fn step(&mut self, end: Instant) -> bool {
-        self.agenda.next(end).map(|due| self.happen(due)).is_some()
+        let Some(due) = self.agenda.next(end) else { return false };
+        self.happen(due);
+        let now = self.agenda.now();
+        self.checks.pass(now, self.net.is_whole() && self.awake_from <= now);
+        true
     }
 }
 
@@ -92,6 +100,8 @@ impl<P: Peer> Field<P> {
             sent: Sent::default(),
             views: Views::new(count),
             dice: Pcg64::seed_from_u64(seed ^ 0x00d1_ce00),
+            checks: Checks::new(P::agree_within(&settings)),
+            awake_from: Instant::ZERO,
             settings,
             directory: Rc::new(Directory::new(site_of)),
             agenda: Agenda::new(),
@@ -157,6 +167,8 @@ impl<P: Peer> Field<P> {
         let seeds = seeds.iter().copied().filter(|&seed| seed != node).collect();
         self.nodes[node].peer = Some(P::start(self.agenda.now(), &birth, seeds, &self.settings));
         self.nodes[node].wake = None;
+        self.checks.restarted(node);
+        self.checks.disturbed(self.agenda.now());
         self.after_step(node);
     }
 
@@ -171,16 +183,21 @@ impl<P: Peer> Field<P> {
     /// Power lost: nobody is told.
     pub fn crash(&mut self, node: usize) {
         self.nodes[node].peer = None;
+        self.checks.restarted(node);
+        self.checks.disturbed(self.agenda.now());
     }
 
     /// The process takes no step for this long; what comes meanwhile waits.
     pub fn block(&mut self, node: usize, time: Duration) {
-        self.nodes[node].asleep_until = self.agenda.now() + time;
+        let until = self.agenda.now() + time;
+        self.nodes[node].asleep_until = until;
+        self.awake_from = self.awake_from.max(until);
     }
 
     /// Takes leave.
     pub fn leave(&mut self, node: usize) {
         let now = self.agenda.now();
+        self.checks.disturbed(now);
         if let Some(peer) = &mut self.nodes[node].peer {
             peer.leave(now);
         }
@@ -215,6 +232,9 @@ impl<P: Peer> Field<P> {
             self.carry_out(number, act);
         }
         let node = &mut self.nodes[number];
+        if let Some(peer) = &node.peer {
+            peer.check(number, &mut self.checks);
+        }
         let Some(at) = node.peer.as_ref().and_then(Peer::deadline) else { return };
         let at = at.max(self.agenda.now());
         if node.wake.is_none_or(|wake| at < wake) {

@@ -50,6 +50,8 @@ struct Node {
     life: u64,
     machine: Option<Membership>,
     asleep_until: Instant,
+    /// The earliest wake-up that is due.
+    wake: Option<Instant>,
     joined: bool,
 }
 
@@ -71,16 +73,20 @@ pub struct World {
     pub events: Vec<(Instant, usize, Event)>,
     /// What was sent so far.
     pub traffic: Traffic,
+    /// Who sent how many datagrams to whom so far.
+    pub spoken: BTreeMap<(usize, usize), usize>,
     config: Config,
     seed: u64,
     agenda: Agenda<Due>,
     nodes: Vec<Node>,
     /// Who believes to be linked to which life of whom.
     links: BTreeMap<(usize, usize), u64>,
+    /// Until when the longest sleeper sleeps.
+    awake_from: Instant,
     sight: Sight,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sight {
     checks: Checks,
     trace: blake3::Hasher,
@@ -92,7 +98,11 @@ impl Clockwork for World {
     }
 
     fn step(&mut self, end: Instant) -> bool {
-        self.agenda.next(end).map(|due| self.happen(due)).is_some()
+        let Some(due) = self.agenda.next(end) else { return false };
+        self.happen(due);
+        let now = self.agenda.now();
+        self.sight.checks.pass(now, self.net.is_whole() && self.awake_from <= now);
+        true
     }
 }
 
@@ -108,19 +118,23 @@ impl World {
             life: 0,
             machine: None,
             asleep_until: Instant::ZERO,
+            wake: None,
             joined: false,
         };
         let nodes = (0..count).map(node).collect();
+        let checks = Checks::new(Checks::patience_with(&config));
         Self {
             net,
             events: Vec::new(),
             traffic: Traffic::default(),
+            spoken: BTreeMap::new(),
             config,
             seed,
             agenda: Agenda::new(),
             nodes,
             links: BTreeMap::new(),
-            sight: Sight::default(),
+            awake_from: Instant::ZERO,
+            sight: Sight { checks, trace: blake3::Hasher::new() },
         }
     }
 
@@ -139,6 +153,7 @@ impl World {
         assert!(formed.is_some(), "seed {}: all nodes find each other", self.seed);
         self.run_for(Duration::from_secs(20));
         self.events.clear();
+        self.spoken.clear();
         self.traffic = Traffic::default();
     }
 
@@ -212,7 +227,9 @@ impl World {
         node.boot_epoch = boot_epoch;
         node.life += 1;
         node.joined = false;
+        node.wake = None;
         self.sight.checks.restarted(number);
+        self.sight.checks.disturbed(now.mono);
         self.input(number, Input::Cmd(Cmd::Join { known: Vec::new() }));
         let seeds = seeds.iter().copied().filter(|&seed| seed != number && seed < self.nodes.len()).collect();
         self.agenda.after(Duration::ZERO, Due::Seeds(number, seeds));
@@ -221,11 +238,14 @@ impl World {
     /// The node falls silent: power lost. The others' links to it stand until they time out or it is there again.
     pub fn crash(&mut self, number: usize) {
         self.nodes[number].machine = None;
+        self.sight.checks.restarted(number);
+        self.sight.checks.disturbed(self.agenda.now());
         self.links.retain(|&(a, _), _| a != number);
     }
 
     /// Links between nodes that no longer reach each other time out.
     pub fn links_time_out(&mut self) {
+        self.sight.checks.disturbed(self.agenda.now());
         let net = &self.net;
         let broken = |&(a, b): &(usize, usize)| !net.reaches(a, b) || !net.reaches(b, a);
         let gone: Vec<_> = self.links.keys().copied().filter(broken).collect();
@@ -247,11 +267,14 @@ impl World {
 
     /// The process takes no step for this long; what comes meanwhile waits.
     pub fn sleep(&mut self, number: usize, time: Duration) {
-        self.nodes[number].asleep_until = self.agenda.now() + time;
+        let until = self.agenda.now() + time;
+        self.nodes[number].asleep_until = until;
+        self.awake_from = self.awake_from.max(until);
     }
 
     /// The operator's wish.
     pub fn command(&mut self, number: usize, cmd: Cmd) {
+        self.sight.checks.disturbed(self.agenda.now());
         self.input(number, Input::Cmd(cmd));
     }
 
@@ -265,11 +288,12 @@ impl World {
             Due::Reach { from, to, what } => self.reach(from, to, what),
             Due::Wake(number) => {
                 let now = Now { mono: self.agenda.now(), wall_ms: 0 };
+                self.nodes[number].wake = None;
                 let Some(machine) = &mut self.nodes[number].machine else { return };
                 if machine.poll_timeout().is_some_and(|deadline| deadline.at <= now.mono) {
                     machine.handle_timeout(now);
-                    self.after_step(number);
                 }
+                self.after_step(number);
             }
             Due::Seeds(number, seeds) => {
                 if self.nodes[number].machine.is_some() && !self.nodes[number].joined {

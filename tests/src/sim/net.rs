@@ -23,6 +23,8 @@ pub struct Net {
     trips: Vec<Vec<Duration>>,
     site_of: Vec<usize>,
     groups: Vec<u32>,
+    /// Nodes that are not in the first group.
+    apart: usize,
     cut: BTreeSet<(usize, usize)>,
     /// Ways between sites that nothing passes.
     cut_ways: BTreeSet<(usize, usize)>,
@@ -42,6 +44,7 @@ impl Net {
             trips,
             site_of: Vec::new(),
             groups: Vec::new(),
+            apart: 0,
             cut: BTreeSet::new(),
             cut_ways: BTreeSet::new(),
             lossy: BTreeMap::new(),
@@ -64,6 +67,8 @@ impl Net {
 
     /// Puts a node into a group; only nodes of one group reach each other.
     pub fn put_into_group(&mut self, node: usize, group: u32) {
+        self.apart -= usize::from(self.groups[node] != 0);
+        self.apart += usize::from(group != 0);
         self.groups[node] = group;
     }
 
@@ -102,6 +107,12 @@ impl Net {
     /// Mends all ways between sites.
     pub fn mend_sites(&mut self) {
         self.cut_ways.clear();
+    }
+
+    /// Whether everything sent arrives.
+    pub fn is_whole(&self) -> bool {
+        let cut = !self.cut.is_empty() || !self.cut_ways.is_empty();
+        self.apart == 0 && !cut && self.lossy.is_empty() && self.loss <= 0.0
     }
 
     fn pairs(&self) -> Vec<(usize, usize)> {

@@ -4,14 +4,15 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use everett_certs::{Authority, CaOptions, Profile, files};
-use everett_mesh_proto::wire::{Protocol, StreamKind};
+use everett_mesh_proto::membership::{Datagram, Life, Standing, State};
+use everett_mesh_proto::wire::{Protocol, StreamKind, encode_datagram};
 use tempfile::TempDir;
 
 use super::raw::{Raw, hello, say};
 use super::world::{Agent, FIRST, Start, authority, bundle, mtls, pair, quick, until};
 use crate::net::refusal::Close;
 use crate::net::tls::stranger;
-use crate::net::{Command, DownReason, Limits, Refusal, Target};
+use crate::net::{Command, DownReason, Limits, MemberEvent, Refusal, Target};
 
 /// Asserts that `raw` is closed without having been sent a word, and that the agent counts `cause` and heard nothing.
 async fn turned_away(raw: Raw, agent: &mut Agent, cause: Refusal) {
@@ -175,6 +176,23 @@ async fn a_linked_peer_that_breaks_the_protocol_loses_its_link_and_no_other_does
     assert_eq!(a.refused(Refusal::Malformed), 1);
     a.command(Command::Datagram { peer: b.id(), bytes: b"still here"[..].into() }).await;
     b.member_that(|event| matches!(event, crate::net::MemberEvent::Datagram { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn whatever_is_said_in_whose_name_the_certificate_tells_who_said_it() {
+    let authority = authority();
+    let (mut a, b) = pair(&authority).await;
+    let peer = mtls(bundle(&authority, "c").path());
+    let raw = Raw::dial(a.net.local_address(), stranger::showing(&peer)).await.unwrap();
+    raw.link(&hello(peer.place_key().fingerprint())).await;
+    let (linked, _) = a.up().await;
+    let life = Life { id: b.id(), boot_epoch: 9, nonce: 9 };
+    let standing = Standing { life, incarnation: 0, state: State::Left };
+    raw.connection.send_datagram(encode_datagram(&Datagram::Leaving { standing })).unwrap();
+    let said_by = |event| if let MemberEvent::Datagram { peer, .. } = event { Some(peer) } else { None };
+    let from = a.member_that(said_by).await;
+    assert_eq!(from, linked);
+    assert_ne!(from, b.id());
 }
 
 #[tokio::test]

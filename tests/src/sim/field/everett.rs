@@ -9,6 +9,8 @@ use everett_mesh_proto::membership::{
 use everett_mesh_proto::time::{Instant, Now};
 use everett_mesh_proto::wire::encode_frame;
 
+use crate::sim::checks::Checks;
+
 use super::peer::{Act, Birth, Directory, Peer, Sight};
 
 const SEED_RETRY: Duration = Duration::from_secs(1);
@@ -42,7 +44,7 @@ impl Everett {
         let directory = &self.directory;
         match output {
             Output::Datagram { to, message } => {
-                let (to, bytes) = (directory.number(to), message.bytes() + 1);
+                let (to, bytes) = (directory.number(to), message.packet_bytes());
                 Some(Act::Datagram { to, bytes, word: Word::Datagram(message) })
             }
             Output::Stream { to, message } => {
@@ -67,7 +69,7 @@ impl Everett {
                 return None;
             }
             Event::EpochBehind { known } => {
-                self.machine.handle_input(at(now), Input::Cmd(Cmd::BootEpoch(known + 1)));
+                self.machine.handle_input(at(now), Input::Cmd(Cmd::BootEpoch(known.saturating_add(1))));
                 return None;
             }
             Event::LeaveDone => return Some(Act::Exit),
@@ -151,6 +153,14 @@ impl Peer for Everett {
 
     fn leave(&mut self, now: Instant) {
         self.machine.handle_input(at(now), Input::Cmd(Cmd::Leave));
+    }
+
+    fn check(&self, node: usize, checks: &mut Checks) {
+        checks.after_step(node, &self.machine);
+    }
+
+    fn agree_within(settings: &Config) -> Duration {
+        Checks::patience_with(settings)
     }
 
     fn poll(&mut self, now: Instant) -> Option<Act<Word>> {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use everett_mesh_proto::id::{ClusterId, NodeId};
 use everett_mesh_proto::time::Instant;
 
+use crate::sim::checks::Checks;
+
 /// Who is who, and where.
 #[derive(Debug)]
 pub struct Directory {
@@ -127,4 +129,10 @@ pub trait Peer: Debug + Sized {
     fn leave(&mut self, now: Instant);
     /// What it wants done next.
     fn poll(&mut self, now: Instant) -> Option<Act<Self::Word>>;
+    /// Looks whether the protocol keeps its promises; called after every step.
+    fn check(&self, _node: usize, _checks: &mut Checks) {}
+    /// How long after the last trouble all peers must hold one view, if `check` shows their views.
+    fn agree_within(_settings: &Self::Settings) -> Duration {
+        Duration::MAX
+    }
 }

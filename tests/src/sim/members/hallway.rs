@@ -42,9 +42,12 @@ impl World {
         }
         let Some(machine) = &self.nodes[number].machine else { return };
         self.sight.checks.after_step(number, machine);
-        if let Some(deadline) = machine.poll_timeout() {
-            let after = deadline.at.saturating_since(self.agenda.now());
-            self.agenda.after(after, Due::Wake(number));
+        let Some(deadline) = machine.poll_timeout() else { return };
+        let at = deadline.at.max(self.agenda.now());
+        let node = &mut self.nodes[number];
+        if node.wake.is_none_or(|wake| at < wake) {
+            node.wake = Some(at);
+            self.agenda.at(at, Due::Wake(number));
         }
     }
 
@@ -53,6 +56,7 @@ impl World {
             Output::Datagram { to, message } => {
                 self.count(message.bytes());
                 let to = self.number(to);
+                *self.spoken.entry((from, to)).or_default() += 1;
                 if let Some(delay) = self.net.datagram(from, to) {
                     self.over_link(from, to, delay, Happening::Datagram(message));
                 }

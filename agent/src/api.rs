@@ -16,12 +16,14 @@ pub mod resp;
 pub mod session;
 pub mod syntax;
 pub mod table;
+pub mod topics;
 
 mod connection;
 mod info;
 mod introspection;
 mod keys;
 mod mesh;
+mod pubsub;
 mod server;
 mod strings;
 

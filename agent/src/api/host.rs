@@ -85,6 +85,8 @@ pub struct Stats {
     pub output_bytes: u64,
     /// Connections cut because they did not read their replies.
     pub cut_output: u64,
+    /// Connections among these that listened on channels.
+    pub cut_listeners: u64,
     /// Connections ended because they broke the protocol.
     pub cut_protocol: u64,
     /// Reads that found their key.

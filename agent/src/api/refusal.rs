@@ -122,6 +122,26 @@ pub enum Refusal {
     /// `COMMAND GETKEYS` of a command without keys.
     #[error("ERR The command has no key arguments")]
     NoKeys,
+    /// A connection of RESP2 that listens on channels is told messages and nothing else.
+    #[error(
+        "ERR Can't execute '{0}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+         context"
+    )]
+    OnlyListens(String),
+    /// A connection listens on too much.
+    #[error("ERR too many subscriptions on one connection ({0} at most)")]
+    TooManySubscriptions(usize),
+    /// A pattern is longer than the limit.
+    #[error("ERR pattern exceeds maximum allowed size ({0} bytes)")]
+    PatternTooLong(usize),
+    /// A container's subcommand got more words than it takes.
+    #[error("ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try {container} HELP.")]
+    SubcommandOrArity {
+        /// What was asked for.
+        subcommand: String,
+        /// Of which command.
+        container: String,
+    },
     /// This agent has never held its cluster's data and is still waiting for a peer to give it.
     #[error("LOADING Everett is loading the dataset of its cluster")]
     Loading,

@@ -1,0 +1,35 @@
+//! Messages on their way to connections that listen.
+//!
+//! A message is a reply that nobody asked for: it stands in its connection's output behind the replies before it, waits for
+//! the commit that it reflects, and counts against the same bound. A connection that does not read is cut; the others
+//! never wait for it.
+
+use everett_mesh_proto::log::Commit;
+
+use super::Ledger;
+
+impl Ledger {
+    /// Puts what was posted into the listeners' outputs, to leave when `commit` is durable.
+    pub(super) fn deliver(&mut self, commit: Commit) {
+        for letter in self.host.sessions.take_post() {
+            let Some(link) = self.links.get(letter.to).filter(|link| !link.ending) else { continue };
+            link.output.buffer().extend_from_slice(&letter.bytes);
+            link.output.end_reply(commit, None, self.now.mono);
+            if link.output.len() > self.settings.output_bytes_max {
+                self.cut(letter.to);
+            } else {
+                self.links.mark_dirty(letter.to);
+            }
+        }
+    }
+
+    /// Ends a connection whose client does not read what it is sent.
+    pub(super) fn cut(&mut self, slot: usize) {
+        let stats = &mut self.host.stats;
+        stats.cut_output += 1;
+        let listens = self.host.sessions.of(slot).subscriptions() > 0;
+        stats.cut_listeners += u64::from(listens);
+        tracing::warn!(slot, listens, "cut a client that does not read what it is sent");
+        self.close(slot);
+    }
+}

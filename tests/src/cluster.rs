@@ -7,6 +7,7 @@
 
 mod agent;
 mod binary;
+mod listener;
 mod router;
 pub mod wait;
 
@@ -20,6 +21,7 @@ use redis::Connection;
 use tempfile::TempDir;
 
 pub use agent::Agent;
+pub use listener::Listener;
 pub use router::Router;
 
 /// How long agents may take to find each other, and to hold the same, on a busy machine.

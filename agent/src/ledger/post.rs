@@ -7,6 +7,7 @@
 use everett_mesh_proto::log::Commit;
 
 use super::Ledger;
+use crate::mesh::Change;
 
 impl Ledger {
     /// Puts what was posted into the listeners' outputs, to leave when `commit` is durable.
@@ -21,6 +22,14 @@ impl Ledger {
                 self.links.mark_dirty(letter.to);
             }
         }
+    }
+
+    /// Who is here has changed: tells those who listen.
+    pub(super) fn tell_change(&mut self, change: &Change) {
+        let line = change.to_json();
+        self.host.sessions.publish(Change::CHANNEL, line.as_bytes());
+        self.deliver(Commit(0));
+        self.host.peers.changes.note(line);
     }
 
     /// Ends a connection whose client does not read what it is sent.

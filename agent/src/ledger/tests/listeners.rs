@@ -1,6 +1,7 @@
 //! Connections that listen on channels: what they get, when, and what becomes of those that do not read.
 
 use super::*;
+use crate::mesh::{Change, ChangeKind};
 
 impl Client {
     /// The next lines, joined by spaces.
@@ -106,6 +107,21 @@ fn a_connection_that_is_put_back_is_an_ordinary_one_again() {
     assert_eq!(client.ask("RESET"), "+RESET");
     assert_eq!(client.ask("PUBLISH c x"), ":0");
     assert_eq!(client.ask("GET k"), "$-1");
+    running.end();
+}
+
+#[test]
+fn a_change_of_who_is_here_is_published_and_counted() {
+    let running = start(|_| {});
+    let (mut listener, mut other) = (running.connect(), running.connect());
+    listener.listen("__mesh__:members");
+    let node = Some("b".to_owned());
+    let change = Change { seq: 1, event: ChangeKind::Dead, node, site: None, boot_epoch: Some(2), at_ms: 3 };
+    running.door.send(Notice::News(News::Changed(change))).unwrap();
+    let line = r#"{"seq":1,"event":"dead","node":"b","boot_epoch":2,"at_ms":3}"#;
+    assert_eq!(listener.lines(7), format!("*3 $7 message $16 __mesh__:members ${} {line}", line.len()));
+    other.wait_for("INFO mesh\r\n", "member_events:1", true);
+    other.wait_for("INFO mesh\r\n", &format!("last_member_event:{line}"), true);
     running.end();
 }
 

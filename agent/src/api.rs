@@ -11,6 +11,7 @@ pub mod data;
 pub mod dispatch;
 pub mod glob;
 pub mod host;
+pub mod notify;
 pub mod refusal;
 pub mod resp;
 pub mod session;

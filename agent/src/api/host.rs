@@ -5,6 +5,7 @@ use rand_pcg::Pcg64;
 
 use super::about::About;
 use super::data::Data;
+use super::notify::Classes;
 use super::session::Sessions;
 use super::table::Table;
 use crate::metrics::Metrics;
@@ -56,6 +57,17 @@ impl Host {
             metrics: Metrics::default(),
             phase: Phase::Serving,
         }
+    }
+}
+
+impl Host {
+    /// Which changes of keys are told to listeners from now on.
+    pub fn set_classes(&mut self, classes: Classes) {
+        const NAME: &str = "notify-keyspace-events";
+        self.sessions.set_classes(classes);
+        self.settings.retain(|(name, _)| *name != NAME);
+        self.settings.push((NAME, classes.to_string()));
+        self.settings.sort_unstable();
     }
 }
 

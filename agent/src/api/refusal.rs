@@ -113,6 +113,15 @@ pub enum Refusal {
     /// `CONFIG SET` of what is not set while running.
     #[error("ERR Unknown option or number of arguments for CONFIG SET - '{0}'")]
     ConfigSet(String),
+    /// `CONFIG SET` of one thing twice.
+    #[error("ERR CONFIG SET failed (possibly related to argument '{0}') - duplicate parameter")]
+    ConfigSetTwice(&'static str),
+    /// `CONFIG SET notify-keyspace-events` with a letter that means nothing.
+    #[error(
+        "ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - Invalid event class character. \
+         Use 'Ag$lshzxeKEtmdn'."
+    )]
+    EventClass,
     /// `COMMAND GETKEYS` of what is no command.
     #[error("ERR Invalid command specified")]
     InvalidCommand,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use everett_mesh_proto::time::Instant;
 
 use super::command::Command;
+use super::notify::{Classes, Event};
 use super::resp::Proto;
 use super::topics::{Letter, Topic, Topics};
 
@@ -83,6 +84,7 @@ pub struct Sessions {
     killed: Vec<usize>,
     topics: Topics,
     post: Vec<Letter>,
+    classes: Classes,
 }
 
 impl Sessions {
@@ -148,6 +150,23 @@ impl Sessions {
         let proto = |slot: usize| slots[slot].as_ref().map_or(Proto::Resp2, |session| session.proto);
         topics.letters((channel, message), proto, |letter| post.push(letter));
         post.len() - before
+    }
+
+    /// Which changes of keys are told from now on.
+    pub fn set_classes(&mut self, classes: Classes) {
+        self.classes = classes;
+    }
+
+    /// Whether a change of a key may have to be told to somebody.
+    pub fn notifies(&self) -> bool {
+        self.classes.tells() && !self.topics.is_empty()
+    }
+
+    /// Posts an event on a key to those who listen for it.
+    pub fn notify(&mut self, event: Event<'_>) {
+        for (channel, message) in self.classes.messages(event) {
+            self.publish(&channel, &message);
+        }
     }
 
     /// Whether letters wait to be delivered.

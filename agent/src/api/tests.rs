@@ -19,6 +19,7 @@ use everett_mesh_proto::testing::now_at;
 use super::data::Data;
 use super::dispatch::execute;
 use super::host::Host;
+use super::notify::Classes;
 use super::resp::{Limits, RequestParser};
 use crate::peers::Peers;
 use crate::store::{Facts, Memtable, Progress, RowsFile, StoreId};
@@ -105,6 +106,7 @@ fn recorded() -> impl Iterator<Item = (&'static str, &'static str)> {
 #[test]
 fn replies_are_those_of_redis() {
     let mut host = host_of_one();
+    host.set_classes(Classes::default());
     let mut wrong = Vec::new();
     for (request, reply) in recorded() {
         let own = ask_at(&mut host, request, 5);

@@ -6,7 +6,8 @@
 
 use everett_mesh_proto::log::Commit;
 
-use super::Ledger;
+use super::{Ledger, LedgerError};
+use crate::api::notify::{Event, Watched};
 use crate::mesh::Change;
 
 impl Ledger {
@@ -30,6 +31,27 @@ impl Ledger {
         self.host.sessions.publish(Change::CHANNEL, line.as_bytes());
         self.deliver(Commit(0));
         self.host.peers.changes.note(line);
+    }
+
+    /// Notes which keys change by what follows, if somebody wants to be told.
+    pub(super) fn watch_changes(&mut self) {
+        if self.host.sessions.notifies() {
+            self.host.data.rows.watch();
+        }
+    }
+
+    /// Tells which keys changed since, by others than this agent's clients.
+    pub(super) fn tell_changes(&mut self) -> Result<(), LedgerError> {
+        let Some(watched) = self.host.data.rows.take_watched() else { return Ok(()) };
+        let commit = self.host.data.replica.commit();
+        for (space, key, parts) in watched.into_keys() {
+            let view = self.host.data.view(self.now, space, &key)?;
+            for (class, name) in Watched::event_names(parts, &view) {
+                self.host.sessions.notify(Event { space, class, name, key: &key });
+            }
+            self.deliver(commit);
+        }
+        Ok(())
     }
 
     /// Ends a connection whose client does not read what it is sent.

@@ -126,6 +126,42 @@ fn a_change_of_who_is_here_is_published_and_counted() {
 }
 
 #[test]
+fn changes_of_keys_are_told_under_the_names_of_redis_and_only_when_asked_for() {
+    let mut running = start(|_| {});
+    let (mut listener, mut client) = (running.connect(), running.connect());
+    assert_eq!(client.ask("CONFIG SET notify-keyspace-events EAmn"), "+OK");
+    listener.say("HELLO 3\r\nPSUBSCRIBE __key*__:*\r\n");
+    while listener.line() != "psubscribe" {}
+    listener.lines(3);
+    let requests = "SET k 5 EX 100\r\nINCR k\r\nAPPEND k 0\r\nSETRANGE k 0 7\r\nPERSIST k\r\nEXPIRE k 50\r\n\
+                    GETDEL k\r\nDEL k\r\nGET k\r\nMSET a 1 b 2\r\nDEL a b\r\nEXPIRE a 5\r\nFLUSHDB\r\nPING\r\n";
+    client.say(requests);
+    let mut last = String::new();
+    while last != "+PONG" {
+        if let Ok(batch) = running.sealed.recv_timeout(Duration::from_millis(10)) {
+            running.append(batch);
+        }
+        while last != "+PONG" && !client.has_nothing() {
+            last = client.line();
+        }
+    }
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last| last != "del b") {
+        let words = listener.lines(9);
+        let words: Vec<&str> = words.split(' ').collect();
+        assert_eq!(words[..5], [">4", "$8", "pmessage", "$10", "__key*__:*"]);
+        told.push(format!("{} {}", words[6].trim_start_matches("__keyevent@0__:"), words[8]));
+    }
+    let expected = "new k, set k, expire k, incrby k, append k, setrange k, persist k, expire k, del k, keymiss k, new a, set a, \
+                    new b, set b, del a, del b";
+    assert_eq!(told.join(", "), expected);
+    assert_eq!(client.ask("CONFIG SET notify-keyspace-events \"\""), "+OK");
+    client.say("GET nosuch\r\nPUBLISH __key__: last\r\n");
+    assert!(listener.lines(9).ends_with("last"), "nothing between");
+    running.end();
+}
+
+#[test]
 fn nobody_listens_on_more_than_there_may_be() {
     let running = start(|_| {});
     let mut client = running.connect();

@@ -11,17 +11,20 @@ pub mod data;
 pub mod dispatch;
 pub mod glob;
 pub mod host;
+pub mod notify;
 pub mod refusal;
 pub mod resp;
 pub mod session;
 pub mod syntax;
 pub mod table;
+pub mod topics;
 
 mod connection;
 mod info;
 mod introspection;
 mod keys;
 mod mesh;
+mod pubsub;
 mod server;
 mod strings;
 

@@ -24,7 +24,7 @@ use everett_mesh_proto::membership;
 use serde::Deserialize;
 
 pub use error::{ConfigError, Place, Relation};
-pub use units::{Mode, Seed, Share};
+pub use units::{Letters, Mode, Seed, Share};
 
 /// The documented example that ships with the agent; its values are the defaults.
 pub const EXAMPLE: &str = include_str!("../everett.example.toml");
@@ -82,6 +82,8 @@ pub struct SocketConfig {
     pub mode: Mode,
     /// Its group, by name or number; the process's own where absent.
     pub group: Option<String>,
+    /// Which changes of keys its clients may listen for.
+    pub notify_keyspace_events: Letters,
 }
 
 /// Memory and disk of the store.
@@ -260,7 +262,12 @@ fn default_state() -> PathBuf {
 
 impl Default for SocketConfig {
     fn default() -> Self {
-        Self { path: "/run/everett/everett.sock".into(), mode: Mode(0o660), group: None }
+        Self {
+            path: "/run/everett/everett.sock".into(),
+            mode: Mode(0o660),
+            group: None,
+            notify_keyspace_events: Letters::default(),
+        }
     }
 }
 

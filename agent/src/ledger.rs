@@ -19,6 +19,7 @@ mod loading;
 mod notice;
 mod output;
 mod owed;
+mod post;
 mod serve;
 mod settings;
 mod wait;

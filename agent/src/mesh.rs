@@ -7,6 +7,7 @@
 //! Invariant: news is bounded and never waited for; the roster is told again until it was taken.
 
 mod address;
+mod change;
 mod known;
 mod tally;
 
@@ -28,9 +29,11 @@ use crate::clock::Clock;
 use crate::net::{Command, Inbox, Lane, LinkMeter, MemberEvent, Net, Target};
 
 pub use address::advertised;
+pub use change::{Change, Kind as ChangeKind};
 pub use known::{decode_known, encode_known};
 pub use tally::Tally;
 
+use change::{About, Changes};
 use known::Known;
 
 /// How often round trips are read off the links, and the roster is told if it is due.
@@ -64,6 +67,8 @@ pub struct Listed {
 pub enum News {
     /// Who is here, and the figures of membership.
     Roster(Arc<Vec<Listed>>, Tally),
+    /// Something changed about who is here.
+    Changed(Change),
     /// A probe of this node was answered.
     Probed {
         /// Who.
@@ -142,6 +147,7 @@ struct Mesh {
     roster_told: Option<Instant>,
     known: Known,
     tally: Tally,
+    changes: Changes,
 }
 
 /// Drives membership until the net ends.
@@ -159,6 +165,7 @@ pub async fn run(setup: Setup, net: Net, mut inbox: Inbox<MemberEvent>) {
         roster_told: None,
         known: Known::default(),
         tally: Tally::default(),
+        changes: Changes::default(),
     };
     for seed in seeds {
         mesh.command(Command::Connect { target: Target::Seed(seed), addresses: Vec::new() }).await;
@@ -230,6 +237,8 @@ impl Mesh {
                 tracing::error!(?boot_epoch, fenced, "another process bears this node's name");
                 if fenced {
                     (self.tell)(News::Fenced);
+                    let about = About { boot_epoch, ..self.about(self.net.me().id) };
+                    self.changes.note(ChangeKind::Fenced, about, self.clock.now().wall_ms);
                 }
             }
             MemberEvent::Unreached { target: Target::Seed(seed) } => {
@@ -277,6 +286,8 @@ impl Mesh {
                 Output::Event(event) => self.tell_of(event).await,
             }
         }
+        let Self { changes, tell, .. } = self;
+        changes.tell(|change| tell(News::Changed(change)));
         let now = self.clock.now().mono;
         let rested = self.roster_told.is_none_or(|told| now.saturating_since(told) >= ROSTER_PAUSE);
         if self.roster_due && rested {
@@ -292,6 +303,7 @@ impl Mesh {
             self.known.changed();
         }
         self.tally.count(&event);
+        self.note_change(&event);
         match event {
             Event::Up { life } | Event::Returned { life } => {
                 tracing::info!(member = self.name(life.id), "member is here");

@@ -40,6 +40,23 @@ pub struct Counts {
     pub broken: u64,
 }
 
+/// Changes of who is here, as they were told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Changes {
+    /// How many there were.
+    pub count: u64,
+    /// The last of them.
+    pub last: Option<String>,
+}
+
+impl Changes {
+    /// Another one.
+    pub fn note(&mut self, line: String) {
+        self.count += 1;
+        self.last = Some(line);
+    }
+}
+
 /// Everything known of the peers.
 #[derive(Debug)]
 pub struct Peers {
@@ -53,6 +70,8 @@ pub struct Peers {
     pub fenced: bool,
     /// How often a seed was dialed in vain.
     pub seeds_unreached: u64,
+    /// How who is here changed.
+    pub changes: Changes,
     roster: Arc<Vec<Listed>>,
     tally: Tally,
     durable: Durable,
@@ -68,6 +87,7 @@ impl Peers {
             counts: Counts::default(),
             fenced: false,
             seeds_unreached: 0,
+            changes: Changes::default(),
             roster: Arc::default(),
             tally: Tally::default(),
             durable,

@@ -198,6 +198,7 @@ fn host(config: &Config, data: Data, durable: Durable, about: About, seed: u64) 
     host.value_bytes_max = usize::try_from(config.limits.value_max).unwrap_or(usize::MAX);
     host.about = about;
     host.settings = shown_settings(config);
+    host.set_classes(config.socket.notify_keyspace_events.0);
     let is_new = host.data.replica.commit() == Commit(0) && !config.seeds.is_empty();
     host.phase = if is_new { Phase::Loading } else { Phase::Serving };
     host

@@ -8,6 +8,7 @@
 mod agent;
 mod binary;
 mod frozen;
+mod listener;
 mod router;
 pub mod wait;
 
@@ -23,6 +24,7 @@ use tempfile::TempDir;
 pub use agent::Agent;
 pub use binary::path as binary;
 pub use frozen::{Freeze, FrozenDisk};
+pub use listener::Listener;
 pub use router::Router;
 
 /// How long agents may take to find each other, and to hold the same, on a busy machine.

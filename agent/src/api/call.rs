@@ -6,8 +6,9 @@ use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::{Counted, EDITS_BYTES_MAX, Edit, View};
 use everett_mesh_proto::time::{Instant, Now};
 
-use super::command::Command;
+use super::command::{Command, Flags};
 use super::host::Host;
+use super::notify::{Classes, Event, Named, names_of};
 use super::refusal::{Refusal, Stop};
 use super::resp::{Args, Reply, parse_i64};
 use super::session::Session;
@@ -116,6 +117,9 @@ impl<'a> Call<'a> {
             &mut self.host.stats.keyspace_misses
         };
         *count += 1;
+        if view.value.is_none() && self.command.flags.has(Flags::READONLY) && self.host.sessions.notifies() {
+            self.host.sessions.notify(Event { space, class: Classes::MISS, name: "keymiss", key });
+        }
         Ok(view)
     }
 
@@ -130,20 +134,46 @@ impl<'a> Call<'a> {
         if edits.iter().map(Edit::bytes).sum::<usize>() > EDITS_BYTES_MAX {
             return Err(Refusal::GroupTooLarge(EDITS_BYTES_MAX).into());
         }
+        let notices = if self.host.sessions.notifies() { self.notices(space, &edits)? } else { Vec::new() };
         if let Some(commit) = self.host.data.edit(self.now, space, edits)? {
             self.reflects = self.reflects.max(commit);
             self.session().wrote = Some(space);
+            self.notify(space, &notices);
         }
         Ok(())
+    }
+
+    /// What listeners are to be told of these changes, before they are made.
+    fn notices(&mut self, space: u8, edits: &[Edit]) -> Result<Vec<(Named, Bytes)>, StoreError> {
+        let mut notices = Vec::new();
+        for edit in edits {
+            let Some(key) = edit.key() else { continue };
+            let is_visible = self.host.data.view(self.now, space, key)?.value.is_some();
+            let names = names_of(edit, self.command.name, is_visible);
+            notices.extend(names.into_iter().map(|named| (named, key.clone())));
+        }
+        Ok(notices)
+    }
+
+    fn notify(&mut self, space: u8, notices: &[(Named, Bytes)]) {
+        for ((class, name), key) in notices {
+            self.host.sessions.notify(Event { space, class: *class, name, key });
+        }
     }
 
     /// Adds to the number under `key` in one commit; the reply waits until that is durable.
     pub fn count(&mut self, key: &[u8], by: i64) -> Result<Counted, StoreError> {
         let space = self.host.sessions.of(self.me).space;
+        let notices = if self.host.sessions.notifies() {
+            self.notices(space, &[Edit::Add { key: Bytes::copy_from_slice(key), by }])?
+        } else {
+            Vec::new()
+        };
         let (counted, reflects) = self.host.data.add(self.now, space, key, by)?;
         self.reflects = self.reflects.max(reflects);
         if matches!(counted, Counted::Sum(_)) {
             self.session().wrote = Some(space);
+            self.notify(space, &notices);
         }
         Ok(counted)
     }

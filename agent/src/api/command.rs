@@ -125,13 +125,18 @@ impl Flags {
     pub const BLOCKING: Self = Self(1 << 9);
     /// Costly or destructive enough to be kept from ordinary users.
     pub const DANGEROUS: Self = Self(1 << 10);
+    /// About channels and their messages.
+    pub const PUBSUB: Self = Self(1 << 11);
+    /// Answered also on a connection of RESP2 that listens on channels.
+    pub const LISTENING: Self = Self(1 << 12);
 
     /// The names clients know, with the flags they stand for.
-    pub const NAMES: [(Self, &'static str); 10] = [
+    pub const NAMES: [(Self, &'static str); 11] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::DENYOOM, "denyoom"),
         (Self::ADMIN, "admin"),
+        (Self::PUBSUB, "pubsub"),
         (Self::NOSCRIPT, "noscript"),
         (Self::BLOCKING, "blocking"),
         (Self::LOADING, "loading"),
@@ -207,6 +212,8 @@ pub enum Group {
     Connection,
     /// About the server.
     Server,
+    /// About channels and their messages.
+    PubSub,
     /// About the mesh: words of Everett's own.
     Mesh,
 }
@@ -219,6 +226,7 @@ impl Group {
             Self::String => "string",
             Self::Connection => "connection",
             Self::Server => "server",
+            Self::PubSub => "pubsub",
             Self::Mesh => "mesh",
         }
     }
@@ -230,6 +238,7 @@ impl Group {
             Self::String => "@string",
             Self::Connection => "@connection",
             Self::Server => "@admin",
+            Self::PubSub => "@pubsub",
             Self::Mesh => "@mesh",
         }
     }

@@ -3,6 +3,7 @@
 use super::call::{Call, Flow};
 use super::command::{ALWAYS, Command, Flags, Group};
 use super::dispatch::{help, subcommand};
+use super::pubsub;
 use super::refusal::{Refusal, Stop, quoted};
 use super::resp::{Proto, parse_i64};
 
@@ -34,11 +35,19 @@ pub(super) const COMMANDS: &[Command] = &[
         .docs("6.0.0", "O(1)", "Chooses the protocol version and tells who answers.")
         .takes("[protover [AUTH username password] [SETNAME clientname]]"),
     connection("ping", -1, ping)
-        .flags(Flags::LOADING.and(Flags::STALE).and(Flags::FAST))
+        .flags(Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::LISTENING))
         .docs("1.0.0", "O(1)", "Returns PONG, or the given message.")
         .takes("[message]"),
-    connection("quit", -1, quit).flags(OPEN).docs("1.0.0", "O(1)", "Ends the connection after its replies."),
-    connection("reset", 1, reset).flags(OPEN).docs("6.2.0", "O(1)", "Puts the connection back to how it began."),
+    connection("quit", -1, quit).flags(OPEN.and(Flags::LISTENING)).docs(
+        "1.0.0",
+        "O(1)",
+        "Ends the connection after its replies.",
+    ),
+    connection("reset", 1, reset).flags(OPEN.and(Flags::LISTENING)).docs(
+        "6.2.0",
+        "O(1)",
+        "Puts the connection back to how it began.",
+    ),
     connection("select", 2, select)
         .flags(Flags::LOADING.and(Flags::STALE).and(Flags::FAST))
         .docs("1.0.0", "O(1)", "Looks at the namespace named by the number.")
@@ -126,7 +135,12 @@ fn greeting(call: &mut Call<'_>, proto: Proto, id: u64) {
 }
 
 fn ping(call: &mut Call<'_>) -> Result<(), Stop> {
+    let is_confined = pubsub::is_confined(call.session());
     match call.args.len() {
+        words @ (1 | 2) if is_confined => {
+            let message = if words == 2 { call.arg(1) } else { b"" };
+            pubsub::pong(message, &mut call.reply);
+        }
         1 => call.reply.status("PONG"),
         2 => echo(call)?,
         _ => return Err(Refusal::Arity("ping".to_owned()).into()),
@@ -141,6 +155,7 @@ fn quit(call: &mut Call<'_>) -> Result<(), Stop> {
 }
 
 fn reset(call: &mut Call<'_>) -> Result<(), Stop> {
+    pubsub::silence(&mut call.host.sessions, call.me);
     call.session().reset();
     call.reply.set_proto(Proto::Resp2);
     call.reply.status("RESET");

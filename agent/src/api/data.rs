@@ -14,6 +14,7 @@ use everett_mesh_proto::summary::{Content, Path};
 use everett_mesh_proto::time::Now;
 
 use super::connection::NUMBERED_SPACES;
+use super::notify::Watched;
 use crate::store::{Memtable, StoreError};
 
 mod views;
@@ -35,6 +36,8 @@ pub struct KeyRows {
     spaces: Vec<Space>,
     /// How many keys each namespace stores, as far as somebody wanted to know.
     tallies: Vec<Tally>,
+    /// What peers change, while somebody wants to be told.
+    watched: Option<Watched>,
 }
 
 impl Deref for KeyRows {
@@ -77,6 +80,7 @@ impl Rows for KeyRows {
         if let Some(number) = number {
             self.views.remove(number, &key.key_bytes());
             self.count_change(number, &key, &row);
+            self.watch_change(number, &key, &row);
         }
         self.memtable.put(key, row, at);
     }
@@ -84,6 +88,9 @@ impl Rows for KeyRows {
     fn cut(&mut self, cut: Cut, at: Position) {
         self.views.clear();
         self.tallies.fill(Tally::default());
+        if let Some(watched) = &mut self.watched {
+            watched.note_cut();
+        }
         self.memtable.cut(cut, at);
     }
 }
@@ -110,6 +117,25 @@ impl KeyRows {
             self.tallies[slot] = tally;
         }
         Ok(tally.estimate())
+    }
+
+    /// Notes from now on which keys change.
+    pub fn watch(&mut self) {
+        self.watched = Some(Watched::default());
+    }
+
+    /// What was noted, if anybody watched; nobody does from now on.
+    pub fn take_watched(&mut self) -> Option<Watched> {
+        self.watched.take()
+    }
+
+    fn watch_change(&mut self, number: u8, key: &RowKey, row: &Row) {
+        let Some(watched) = &mut self.watched else { return };
+        let before = self.memtable.row(key).ok().and_then(|found| found.row);
+        let is_same = before.map_or(row.is_empty(), |before| *before == *row);
+        if !is_same {
+            watched.note(number, key.key(), key.kind());
+        }
     }
 
     fn count_change(&mut self, number: u8, key: &RowKey, row: &Row) {
@@ -172,7 +198,7 @@ impl Data {
         let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
         let spaces: Vec<Space> = numbers.map(Space::numbered).collect();
         let tallies = vec![Tally::default(); spaces.len()];
-        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces, tallies } }
+        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces, tallies, watched: None } }
     }
 
     /// The namespace of that number.

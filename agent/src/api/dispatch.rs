@@ -9,6 +9,7 @@ use everett_mesh_proto::time::Now;
 use super::call::{Call, Flow};
 use super::command::{Command, Flags};
 use super::host::{Host, Phase};
+use super::pubsub;
 use super::refusal::{Refusal, Stop, quoted};
 use super::resp::{Args, Reply};
 use crate::store::StoreError;
@@ -35,6 +36,7 @@ pub fn execute(host: &mut Host, me: usize, args: Args<'_>, out: &mut Vec<u8>, no
         return Ok(Outcome { command: None, flow: Flow::Next, reflects: Commit(0) });
     };
     host.sessions.of_mut(me).last = Some((command, None));
+    let start = reply.start();
     let mut call = Call { args, reply, host, me, now, command, flow: Flow::Next, reflects: Commit(0) };
     let done = admitted(&call).map_err(Stop::from).and_then(|()| (command.run)(&mut call));
     match done {
@@ -42,7 +44,12 @@ pub fn execute(host: &mut Host, me: usize, args: Args<'_>, out: &mut Vec<u8>, no
         Err(Stop::Refused(refusal)) => refusal.replace(&mut call.reply),
         Err(Stop::Store(error)) => return Err(error),
     }
-    Ok(Outcome { command: Some(number), flow: call.flow, reflects: call.reflects })
+    let outcome = Outcome { command: Some(number), flow: call.flow, reflects: call.reflects };
+    if host.sessions.has_post() {
+        // What a command publishes to its own connection comes before its reply, never inside it.
+        out.splice(start..start, host.sessions.take_post_for(me));
+    }
+    Ok(outcome)
 }
 
 /// Executes the subcommand that the second word names.
@@ -77,11 +84,29 @@ fn admitted(call: &Call<'_>) -> Result<(), Refusal> {
     if !call.command.takes_words(call.args.len()) {
         return Err(Refusal::Arity(call.command.name.to_owned()));
     }
+    if !call.command.flags.has(Flags::LISTENING) && pubsub::is_confined(call.host.sessions.of(call.me)) {
+        refuse_listener(call)?;
+    }
     match call.host.phase {
         Phase::Serving => Ok(()),
         _ if call.command.flags.has(Flags::LOADING) => Ok(()),
         Phase::Loading => Err(Refusal::Loading),
         Phase::Draining => Err(Refusal::Closing),
+    }
+}
+
+/// A connection of RESP2 that listens on channels is refused everything else, unless something else is wrong with it.
+fn refuse_listener(call: &Call<'_>) -> Result<(), Refusal> {
+    let container = call.command;
+    if container.subcommands.is_empty() {
+        return Err(Refusal::OnlyListens(container.name.to_owned()));
+    }
+    match call.args.get(1).and_then(|name| container.subcommand(name)) {
+        Some(command) if command.takes_words(call.args.len()) => {
+            Err(Refusal::OnlyListens(format!("{}|{}", container.name, command.name)))
+        }
+        None if call.args.len() == 1 => Err(Refusal::OnlyListens(container.name.to_owned())),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use rand_pcg::Pcg64;
 
 use super::about::About;
 use super::data::Data;
+use super::notify::Classes;
 use super::session::Sessions;
 use super::table::Table;
 use crate::metrics::Metrics;
@@ -59,6 +60,17 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Which changes of keys are told to listeners from now on.
+    pub fn set_classes(&mut self, classes: Classes) {
+        const NAME: &str = "notify-keyspace-events";
+        self.sessions.set_classes(classes);
+        self.settings.retain(|(name, _)| *name != NAME);
+        self.settings.push((NAME, classes.to_string()));
+        self.settings.sort_unstable();
+    }
+}
+
 /// Which commands are answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
@@ -85,6 +97,8 @@ pub struct Stats {
     pub output_bytes: u64,
     /// Connections cut because they did not read their replies.
     pub cut_output: u64,
+    /// Connections among these that listened on channels.
+    pub cut_listeners: u64,
     /// Connections ended because they broke the protocol.
     pub cut_protocol: u64,
     /// Reads that found their key.

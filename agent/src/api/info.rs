@@ -134,10 +134,14 @@ fn stats(call: &mut Call<'_>, lines: &mut Lines) -> Result<(), Stop> {
     lines.put("total_net_output_bytes", stats.output_bytes);
     lines.put("rejected_connections", stats.connections_rejected);
     lines.put("client_output_buffer_limit_disconnections", stats.cut_output);
+    lines.put("client_output_buffer_limit_listeners", stats.cut_listeners);
     lines.put("client_protocol_errors", stats.cut_protocol);
     lines.put("keyspace_hits", stats.keyspace_hits);
     lines.put("keyspace_misses", stats.keyspace_misses);
     lines.put("evicted_keys", 0);
+    let topics = call.host.sessions.topics();
+    lines.put("pubsub_channels", topics.channels_len());
+    lines.put("pubsub_patterns", topics.patterns());
     Ok(())
 }
 

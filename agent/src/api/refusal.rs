@@ -113,6 +113,15 @@ pub enum Refusal {
     /// `CONFIG SET` of what is not set while running.
     #[error("ERR Unknown option or number of arguments for CONFIG SET - '{0}'")]
     ConfigSet(String),
+    /// `CONFIG SET` of one thing twice.
+    #[error("ERR CONFIG SET failed (possibly related to argument '{0}') - duplicate parameter")]
+    ConfigSetTwice(&'static str),
+    /// `CONFIG SET notify-keyspace-events` with a letter that means nothing.
+    #[error(
+        "ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - Invalid event class character. \
+         Use 'Ag$lshzxeKEtmdn'."
+    )]
+    EventClass,
     /// `COMMAND GETKEYS` of what is no command.
     #[error("ERR Invalid command specified")]
     InvalidCommand,
@@ -122,6 +131,26 @@ pub enum Refusal {
     /// `COMMAND GETKEYS` of a command without keys.
     #[error("ERR The command has no key arguments")]
     NoKeys,
+    /// A connection of RESP2 that listens on channels is told messages and nothing else.
+    #[error(
+        "ERR Can't execute '{0}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+         context"
+    )]
+    OnlyListens(String),
+    /// A connection listens on too much.
+    #[error("ERR too many subscriptions on one connection ({0} at most)")]
+    TooManySubscriptions(usize),
+    /// A pattern is longer than the limit.
+    #[error("ERR pattern exceeds maximum allowed size ({0} bytes)")]
+    PatternTooLong(usize),
+    /// A container's subcommand got more words than it takes.
+    #[error("ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try {container} HELP.")]
+    SubcommandOrArity {
+        /// What was asked for.
+        subcommand: String,
+        /// Of which command.
+        container: String,
+    },
     /// This agent has never held its cluster's data and is still waiting for a peer to give it.
     #[error("LOADING Everett is loading the dataset of its cluster")]
     Loading,

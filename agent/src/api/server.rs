@@ -5,6 +5,7 @@ use super::command::{ALWAYS, Command, Flags, Group, Handler};
 use super::dispatch::{help, subcommand};
 use super::glob;
 use super::host::Stats;
+use super::notify::Classes;
 use super::refusal::{Refusal, Stop, quoted};
 
 const fn server(name: &'static str, arity: i32, run: Handler) -> Command {
@@ -26,7 +27,11 @@ pub(super) const COMMANDS: &[Command] = &[
         ),
         server("set", -4, config_set)
             .flags(ALWAYS.and(Flags::ADMIN))
-            .docs("2.0.0", "O(1)", "Refused: settings come from the configuration file.")
+            .docs(
+                "2.0.0",
+                "O(1)",
+                "Sets notify-keyspace-events until the agent ends; all else comes from the configuration file.",
+            )
             .takes("parameter value [parameter value ...]"),
     ]),
     server("time", 1, time).flags(Flags::LOADING.and(Flags::STALE).and(Flags::FAST)).docs(
@@ -35,6 +40,9 @@ pub(super) const COMMANDS: &[Command] = &[
         "Returns this host's time: seconds, and microseconds within the second.",
     ),
 ];
+
+/// The one setting that can be changed while the agent runs.
+const NOTIFY: &str = "notify-keyspace-events";
 
 fn config_get(call: &mut Call<'_>) -> Result<(), Stop> {
     let settings = &call.host.settings;
@@ -52,7 +60,18 @@ fn config_set(call: &mut Call<'_>) -> Result<(), Stop> {
     if !call.args.len().is_multiple_of(2) {
         return Err(Refusal::Arity("config|set".to_owned()).into());
     }
-    Err(Refusal::ConfigSet(quoted(call.arg(2))).into())
+    let is_settable = |name: &&[u8]| name.eq_ignore_ascii_case(NOTIFY.as_bytes());
+    let names = call.args.from(2).step_by(2);
+    if let Some(name) = names.clone().find(|name| !is_settable(name)) {
+        return Err(Refusal::ConfigSet(quoted(name)).into());
+    }
+    if names.count() > 1 {
+        return Err(Refusal::ConfigSetTwice(NOTIFY).into());
+    }
+    let classes = Classes::parse(call.arg(3)).ok_or(Refusal::EventClass)?;
+    call.host.set_classes(classes);
+    call.reply.ok();
+    Ok(())
 }
 
 fn config_resetstat(call: &mut Call<'_>) -> Result<(), Stop> {

@@ -2,10 +2,15 @@
 //!
 //! Apart from the loop's sockets and buffers, so that `CLIENT LIST` can walk all sessions while one of them executes.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
 use everett_mesh_proto::time::Instant;
 
 use super::command::Command;
+use super::notify::{Classes, Event};
 use super::resp::Proto;
+use super::topics::{Letter, Topic, Topics};
 
 /// One connection's state between its commands.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct Session {
     pub active: Instant,
     /// The command it gave last; a subcommand with its container.
     pub last: Option<(&'static Command, Option<&'static Command>)>,
+    /// The channels it listens on, by name and by pattern.
+    heard: [BTreeSet<Bytes>; 2],
 }
 
 impl Session {
@@ -46,7 +53,18 @@ impl Session {
             connected,
             active: connected,
             last: None,
+            heard: Default::default(),
         }
+    }
+
+    /// What it listens on.
+    pub fn heard(&self, topic: Topic) -> &BTreeSet<Bytes> {
+        &self.heard[topic as usize]
+    }
+
+    /// How many channels and patterns it listens on.
+    pub fn subscriptions(&self) -> usize {
+        self.heard.iter().map(BTreeSet::len).sum()
     }
 
     /// Back to how a connection begins; it keeps its number and its library.
@@ -64,6 +82,9 @@ pub struct Sessions {
     open: usize,
     opened: u64,
     killed: Vec<usize>,
+    topics: Topics,
+    post: Vec<Letter>,
+    classes: Classes,
 }
 
 impl Sessions {
@@ -95,9 +116,76 @@ impl Sessions {
 
     /// Ends the session in `slot`.
     pub fn close(&mut self, slot: usize) {
-        if self.slots.get_mut(slot).and_then(Option::take).is_some() {
+        if let Some(session) = self.slots.get_mut(slot).and_then(Option::take) {
             self.open -= 1;
+            for topic in [Topic::Channel, Topic::Pattern] {
+                session.heard(topic).iter().for_each(|name| self.topics.ignore(slot, topic, name));
+            }
         }
+    }
+
+    /// Who listens on what.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// The session in `slot` listens on `name` from now on.
+    pub fn listen(&mut self, slot: usize, topic: Topic, name: Bytes) {
+        if self.of_mut(slot).heard[topic as usize].insert(name.clone()) {
+            self.topics.listen(slot, topic, name);
+        }
+    }
+
+    /// The session in `slot` listens on `name` no more.
+    pub fn ignore(&mut self, slot: usize, topic: Topic, name: &[u8]) {
+        if self.of_mut(slot).heard[topic as usize].remove(name) {
+            self.topics.ignore(slot, topic, name);
+        }
+    }
+
+    /// Posts a message to everybody who listens on `channel`; how many letters that makes.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let Self { slots, topics, post, .. } = self;
+        let before = post.len();
+        let proto = |slot: usize| slots[slot].as_ref().map_or(Proto::Resp2, |session| session.proto);
+        topics.letters((channel, message), proto, |letter| post.push(letter));
+        post.len() - before
+    }
+
+    /// Which changes of keys are told from now on.
+    pub fn set_classes(&mut self, classes: Classes) {
+        self.classes = classes;
+    }
+
+    /// Whether a change of a key may have to be told to somebody.
+    pub fn notifies(&self) -> bool {
+        self.classes.tells() && !self.topics.is_empty()
+    }
+
+    /// Posts an event on a key to those who listen for it.
+    pub fn notify(&mut self, event: Event<'_>) {
+        for (channel, message) in self.classes.messages(event) {
+            self.publish(&channel, &message);
+        }
+    }
+
+    /// Whether letters wait to be delivered.
+    pub fn has_post(&self) -> bool {
+        !self.post.is_empty()
+    }
+
+    /// The letters posted since the last call.
+    pub fn take_post(&mut self) -> Vec<Letter> {
+        std::mem::take(&mut self.post)
+    }
+
+    /// The letters among those posted that are for `slot`, in one piece.
+    pub fn take_post_for(&mut self, slot: usize) -> Vec<u8> {
+        let own = self.post.extract_if(.., |letter| letter.to == slot);
+        own.fold(Vec::new(), |mut bytes, letter| {
+            bytes.extend_from_slice(&letter.bytes);
+            bytes
+        })
     }
 
     /// Marks the session in `slot` to be ended by others' will; the loop ends it.

@@ -4,7 +4,7 @@
 //! A command's place in that order is its number: latencies are recorded by it.
 
 use super::command::Command;
-use super::{connection, info, introspection, keys, mesh, server, strings};
+use super::{connection, info, introspection, keys, mesh, pubsub, server, strings};
 
 /// The commands of this server, sorted by name.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ impl Table {
             keys::COMMANDS,
             mesh::COMMANDS,
             mesh::REPORTS,
+            pubsub::COMMANDS,
             server::COMMANDS,
             strings::COMMANDS,
         ];

@@ -19,6 +19,7 @@ use everett_mesh_proto::testing::now_at;
 use super::data::Data;
 use super::dispatch::execute;
 use super::host::Host;
+use super::notify::Classes;
 use super::resp::{Limits, RequestParser};
 use crate::peers::Peers;
 use crate::store::{Facts, Memtable, Progress, RowsFile, StoreId};
@@ -105,6 +106,7 @@ fn recorded() -> impl Iterator<Item = (&'static str, &'static str)> {
 #[test]
 fn replies_are_those_of_redis() {
     let mut host = host_of_one();
+    host.set_classes(Classes::default());
     let mut wrong = Vec::new();
     for (request, reply) in recorded() {
         let own = ask_at(&mut host, request, 5);
@@ -221,7 +223,8 @@ fn record_the_replies_of_redis() {
     let mut stream = redis.connect();
     let mut ask = |request: &str| {
         let marker = "$15\r\nend-of-a-reply!\r\n";
-        stream.write_all(format!("{request}\r\nECHO end-of-a-reply!\r\n").as_bytes()).unwrap();
+        // A connection that listens on channels answers this in another shape, and no ECHO at all.
+        stream.write_all(format!("{request}\r\nPING end-of-a-reply!\r\n").as_bytes()).unwrap();
         let mut reply = Vec::new();
         while !reply.ends_with(marker.as_bytes()) {
             let mut byte = [0];
@@ -229,6 +232,9 @@ fn record_the_replies_of_redis() {
             reply.push(byte[0]);
         }
         reply.truncate(reply.len() - marker.len());
+        if let Some(before) = reply.strip_suffix(b"*2\r\n$4\r\npong\r\n") {
+            reply.truncate(before.len());
+        }
         reply.escape_ascii().to_string()
     };
     let mut text = String::new();

@@ -11,6 +11,7 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::memory;
+use crate::api::notify::Classes;
 
 /// The suffixes of a size and what they multiply by.
 const SUFFIXES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -64,6 +65,18 @@ impl<'de> Deserialize<'de> for Mode {
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04o}", self.0)
+    }
+}
+
+/// Classes of keyspace events, by the letters that Redis has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Letters(pub Classes);
+
+impl<'de> Deserialize<'de> for Letters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let classes = Classes::parse(text.as_bytes()).map(Self);
+        classes.ok_or_else(|| Error::invalid_value(Unexpected::Str(&text), &"letters of \"Ag$lshzxeKEtmdn\""))
     }
 }
 

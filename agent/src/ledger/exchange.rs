@@ -112,11 +112,13 @@ impl Ledger {
         let peers = &mut self.host.peers;
         match frame {
             OpsFrame::Groups(groups) => {
-                peers.counts.groups_received += groups.len() as u64;
+                self.watch_changes();
+                self.host.peers.counts.groups_received += groups.len() as u64;
                 let data = &mut self.host.data;
                 for payload in groups {
                     data.replica.handle_input(self.now, &mut data.rows, Input::Remote { from: peer, payload })?;
                 }
+                self.tell_changes()?;
             }
             OpsFrame::Ack { space, vector } => {
                 let own = self.host.data.replica.id();

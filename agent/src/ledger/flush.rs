@@ -115,7 +115,11 @@ impl Ledger {
             return Ok(());
         };
         let before = data.replica.commit();
+        self.watch_changes();
+        let data = &mut self.host.data;
         data.replica.handle_input(self.now, &mut data.rows, Input::Adopt { from, adoption })?;
+        self.tell_changes()?;
+        let data = &self.host.data;
         // Else everything had come by itself meanwhile.
         if data.replica.commit() > before {
             let peers = &mut self.host.peers;

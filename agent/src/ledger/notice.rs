@@ -93,6 +93,7 @@ impl Ledger {
         let peers = &mut self.host.peers;
         match news {
             News::Roster(roster, tally) => peers.listed(roster, tally),
+            News::Changed(change) => self.tell_change(&change),
             News::Probed { node, rtt } => {
                 if let Some(name) = peers.name_of(node) {
                     self.host.metrics.record_peer(PeerPath::Probe, &name, rtt);

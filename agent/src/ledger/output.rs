@@ -55,6 +55,11 @@ impl Output {
         self.held.push_back(Held { end: self.end(), commit, command, arrived });
     }
 
+    /// The commit that everything replied so far waits for.
+    pub(super) fn waits_for(&self) -> Commit {
+        self.held.back().map_or(Commit(0), |last| last.commit)
+    }
+
     /// Releases all that `durable` allows, telling of each reply.
     pub(super) fn release(&mut self, durable: Commit, mut tell: impl FnMut(Released)) {
         while let Some(reply) = self.held.pop_front_if(|reply| reply.commit <= durable) {

@@ -60,7 +60,7 @@ impl Ledger {
 
     /// Executes the requests at hand, until they end or the connection has to wait.
     fn execute(&mut self, slot: usize) -> Result<(), LedgerError> {
-        let Some(link) = self.links.get(slot) else { return Ok(()) };
+        let Some(mut link) = self.links.get(slot) else { return Ok(()) };
         if link.input.is_empty() || !link.may_execute(self.settings.held_bytes_max) {
             return Ok(());
         }
@@ -88,10 +88,15 @@ impl Ledger {
                         link.output.end_reply(outcome.reflects, outcome.command, link.arrived);
                     }
                     if link.output.len() > self.settings.output_bytes_max {
-                        self.host.stats.cut_output += 1;
-                        tracing::warn!(slot, "cut a client that does not read its replies");
-                        self.close(slot);
+                        self.cut(slot);
                         return Ok(());
+                    }
+                    if self.host.sessions.has_post() {
+                        // A message tells of no more than its publisher may be told.
+                        let commit = link.output.waits_for();
+                        self.deliver(commit);
+                        let Some(same) = self.links.get(slot) else { return Ok(()) };
+                        link = same;
                     }
                 }
                 Err(error) => {

@@ -23,6 +23,8 @@ use crate::net::Local;
 use crate::store::Committed;
 use crate::systemd::Pulse;
 
+mod listeners;
+
 /// A log in memory.
 struct Memory;
 

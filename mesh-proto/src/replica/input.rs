@@ -77,6 +77,16 @@ pub const EDITS_BYTES_MAX: usize = 12 << 20;
 const OP_BYTES: usize = 64;
 
 impl Edit {
+    /// The key that it changes; `None` if it changes all.
+    pub fn key(&self) -> Option<&Bytes> {
+        match self {
+            Self::Set { key, .. } | Self::Delete { key } | Self::Add { key, .. } | Self::Expire { key, .. } => {
+                Some(key)
+            }
+            Self::Flush => None,
+        }
+    }
+
     /// About what it takes in a group.
     pub fn bytes(&self) -> usize {
         match self {

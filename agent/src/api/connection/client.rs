@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::super::host::Host;
 use super::super::session::Session;
+use super::super::topics::Topic;
 use super::{ALWAYS, Call, Command, Flow, Group, Refusal, Stop, help, parse_i64, quoted};
 
 const fn sub(name: &'static str, arity: i32, run: super::super::command::Handler) -> Command {
@@ -90,9 +91,13 @@ fn info(call: &mut Call<'_>) -> Result<(), Stop> {
 }
 
 fn list(call: &mut Call<'_>) -> Result<(), Stop> {
+    let mut kind = None;
     let chosen = match call.args.len() {
         2 => None,
-        4 if call.says(2, "type") => (!is_normal(call.arg(3))?).then(Vec::new),
+        4 if call.says(2, "type") => {
+            kind = Some(ClientKind::named(call.arg(3))?);
+            None
+        }
         words if words > 3 && call.says(2, "id") => {
             let ids = call.args.from(3).map(|arg| parse_i64(arg).and_then(|id| u64::try_from(id).ok()));
             Some(ids.collect::<Option<Vec<u64>>>().ok_or(Refusal::ClientId)?)
@@ -101,6 +106,7 @@ fn list(call: &mut Call<'_>) -> Result<(), Stop> {
     };
     let mut sessions: Vec<&Session> = call.host.sessions.iter().collect();
     sessions.retain(|session| chosen.as_ref().is_none_or(|ids| ids.contains(&session.id)));
+    sessions.retain(|session| kind.is_none_or(|kind| kind == ClientKind::of(session)));
     sessions.sort_unstable_by_key(|session| session.id);
     let mut text = String::new();
     for session in sessions {
@@ -114,8 +120,7 @@ fn list(call: &mut Call<'_>) -> Result<(), Stop> {
 #[derive(Debug, Default)]
 struct Victims<'a> {
     id: Option<u64>,
-    /// Every connection has the one address, the one type and the one user that there are; this says "another".
-    nobody: bool,
+    kind: Option<ClientKind>,
     address: Option<&'a [u8]>,
     spare_me: bool,
 }
@@ -126,7 +131,9 @@ fn kill(call: &mut Call<'_>) -> Result<(), Stop> {
     let here = format!("{}:0", socket(call.host));
     let is_victim = |(slot, session): &(usize, &Session)| {
         let chosen = victims.id.is_none_or(|id| id == session.id) && !(victims.spare_me && *slot == call.me);
-        chosen && !victims.nobody && victims.address.is_none_or(|address| address == here.as_bytes())
+        chosen
+            && victims.kind.is_none_or(|kind| kind == ClientKind::of(session))
+            && victims.address.is_none_or(|address| address == here.as_bytes())
     };
     let slots: Vec<usize> = call.host.sessions.slots().filter(is_victim).map(|(slot, _)| slot).collect();
     if old_form && slots.is_empty() {
@@ -155,7 +162,7 @@ fn victims<'a>(call: &Call<'a>) -> Result<Victims<'a>, Refusal> {
             let id = parse_i64(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
             victims.id = Some(id.ok_or(Refusal::ClientIdPositive)?);
         } else if call.says(at, "type") {
-            victims.nobody |= !is_normal(value)?;
+            victims.kind = Some(ClientKind::named(value)?);
         } else if call.says(at, "user") {
             if value != b"default" {
                 return Err(Refusal::NoSuchUser(quoted(value)));
@@ -171,12 +178,28 @@ fn victims<'a>(call: &Call<'a>) -> Result<Victims<'a>, Refusal> {
     Ok(victims)
 }
 
-/// Whether the type of clients is the only one that there is here.
-fn is_normal(name: &[u8]) -> Result<bool, Refusal> {
-    match name.to_ascii_lowercase().as_slice() {
-        b"normal" => Ok(true),
-        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(false),
-        _ => Err(Refusal::ClientType(quoted(name))),
+/// What a connection is for, in the words of Redis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ClientKind {
+    Normal,
+    /// It listens on channels.
+    PubSub,
+    /// The kinds that replicate in Redis; nobody is one here.
+    Replication,
+}
+
+impl ClientKind {
+    fn named(name: &[u8]) -> Result<Self, Refusal> {
+        match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Self::Normal),
+            b"pubsub" => Ok(Self::PubSub),
+            b"master" | b"replica" | b"slave" => Ok(Self::Replication),
+            _ => Err(Refusal::ClientType(quoted(name))),
+        }
+    }
+
+    fn of(session: &Session) -> Self {
+        if session.subscriptions() > 0 { Self::PubSub } else { Self::Normal }
     }
 }
 
@@ -194,8 +217,14 @@ impl Display for Line<'_, '_> {
         let idle = now.saturating_since(*active).as_secs();
         let socket = socket(self.call.host);
         let [name, library, version] = [name, library, library_version].map(|word| String::from_utf8_lossy(word));
-        write!(f, "id={id} addr={socket}:0 laddr={socket}:0 name={name} age={age} idle={idle} flags=U db={space} ")?;
-        write!(f, "sub=0 psub=0 ssub=0 multi=-1 cmd={} user=default redir=-1 ", LastCommand(self.session))?;
+        write!(f, "id={id} addr={socket}:0 laddr={socket}:0 name={name} age={age} idle={idle} ")?;
+        let [channels, patterns] = [Topic::Channel, Topic::Pattern].map(|topic| self.session.heard(topic).len());
+        let flags = if channels + patterns > 0 { "PU" } else { "U" };
+        write!(
+            f,
+            "flags={flags} db={space} sub={channels} psub={patterns} ssub=0 multi=-1 cmd={} user=default redir=-1 ",
+            LastCommand(self.session)
+        )?;
         write!(f, "resp={} lib-name={library} lib-ver={version}", self.session.proto.number())
     }
 }

@@ -88,7 +88,7 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
 }
 
 /// What membership tells of itself.
-fn membership(peers: &Peers) -> [(&'static str, Fact); 13] {
+fn membership(peers: &Peers) -> [(&'static str, Fact); 15] {
     let tally = peers.tally();
     let members = |states: &[MemberState]| Fact::count(peers.members_that_are(states) as u64);
     let degraded = peers.roster().iter().filter(|listed| listed.degraded).count();
@@ -104,6 +104,8 @@ fn membership(peers: &Peers) -> [(&'static str, Fact); 13] {
         ("came", Fact::count(tally.came)),
         ("found_unreachable", Fact::count(tally.found_unreachable)),
         ("returned", Fact::count(tally.returned)),
+        ("member_events", Fact::count(peers.changes.count)),
+        ("last_member_event", peers.changes.last.clone().map_or(Fact::Unknown, Fact::Text)),
         ("probe_datagrams_sent", Fact::count(tally.datagrams_sent)),
         ("probe_datagrams_received", Fact::count(tally.datagrams_received)),
     ]

@@ -49,6 +49,11 @@ impl<'a> Reply<'a> {
         Self { out, proto, start }
     }
 
+    /// Where in the output it begins.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
     /// The version this reply is written in.
     pub fn proto(&self) -> Proto {
         self.proto

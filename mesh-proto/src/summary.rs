@@ -9,7 +9,10 @@
 //! After Merkle 1987 and the anti-entropy trees of Dynamo (DeCandia et al. 2007, section 4.7), with a canonical shape.
 //! Sketches on the larger nodes would find differences in one shot; they would stand beside this, not replace it.
 
+mod estimator;
+mod field;
 mod path;
+mod sketch;
 mod tree;
 
 use bytes::Bytes;
@@ -18,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::id::Space;
 use crate::rows::{Placer, RowKey};
 
+pub use estimator::{ESTIMATOR_BYTES, Estimator};
 pub use path::{CHILDREN, Path};
+pub use sketch::{CAPACITY_MAX, Sketch};
 pub use tree::{rebuild, update};
 
 /// A node with more elements than this has children.

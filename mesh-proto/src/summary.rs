@@ -7,11 +7,12 @@
 //! with the rows that changed, reading only the leaves that hold them.
 //!
 //! After Merkle 1987 and the anti-entropy trees of Dynamo (DeCandia et al. 2007, section 4.7), with a canonical shape.
-//! Sketches on the larger nodes would find differences in one shot; they would stand beside this, not replace it.
+//! Sketches find differences in one shot, and prove nothing; they stand beside the tree, which does.
 
 mod estimator;
 mod field;
 mod path;
+mod rest;
 mod sketch;
 mod tree;
 
@@ -23,6 +24,7 @@ use crate::rows::{Placer, RowKey};
 
 pub use estimator::{ESTIMATOR_BYTES, Estimator};
 pub use path::{CHILDREN, Path};
+pub(crate) use rest::hash_without;
 pub use sketch::{CAPACITY_MAX, Sketch};
 pub use tree::{rebuild, update};
 
@@ -85,6 +87,24 @@ pub struct Element {
     pub digest: Hash,
 }
 
+impl Element {
+    /// What stands for it in sketches: the upper half of its place, and the first part of its digest.
+    pub fn id(&self) -> u64 {
+        let digest = u32::from_be_bytes(*self.digest.0.first_chunk().expect("32 bytes begin with 4"));
+        (self.place & 0xffff_ffff_0000_0000 | u64::from(digest)).max(1)
+    }
+
+    /// The upper half of its place: what an id says of where it lies.
+    pub fn cell(&self) -> u32 {
+        cell_of(self.place)
+    }
+}
+
+/// The cell of a place or of an id.
+pub fn cell_of(place: u64) -> u32 {
+    u32::try_from(place >> 32).expect("half of 64 bits")
+}
+
 /// Rows and tree of one commit, to be read.
 pub trait Content {
     /// Why a read failed.
@@ -100,6 +120,16 @@ pub trait Content {
         path: Path,
         visit: &mut dyn FnMut(&RowKey, &Bytes) -> std::ops::ControlFlow<()>,
     ) -> Result<(), Self::Error>;
+
+    /// The sketch of the ids in `path`, of [`CAPACITY_MAX`] sums, where one is stored; elsewhere it is made from the rows.
+    fn sketch(&self, _space: &Space, _path: Path) -> Result<Option<Sketch>, Self::Error> {
+        Ok(None)
+    }
+
+    /// The estimator of all ids, if it is stored.
+    fn estimator(&self, _space: &Space) -> Result<Option<Estimator>, Self::Error> {
+        Ok(None)
+    }
 }
 
 /// The same, while its tree is being brought up to date with its rows.
@@ -144,6 +174,16 @@ pub fn leaf_hash(placer: &Placer, elements: &[Element]) -> Hash {
     for element in elements {
         hasher.update(&element.place.to_be_bytes());
         hasher.update(&element.digest.0);
+    }
+    Hash(hasher.finalize().into())
+}
+
+/// What an inner node hashes to, whose children hash to these; zero for a child without elements.
+fn inner_hash(placer: &Placer, children: impl Iterator<Item = Hash>) -> Hash {
+    let mut hasher = placer.hasher();
+    hasher.update(b"inner");
+    for child in children {
+        hasher.update(&child.0);
     }
     Hash(hasher.finalize().into())
 }

@@ -44,7 +44,7 @@ impl Stage {
         self.bytes
     }
 
-    /// The peer has told all that it holds at `place`: of the rows here it lacks those that did not come.
+    /// The peer has told all that it holds in `path`: of the rows here it lacks those that did not come.
     ///
     /// A row none of whose dots the peer's vector covers is new to the peer and stays as it is, so it need not be staged.
     pub(super) fn absences<P: Pin>(
@@ -52,10 +52,10 @@ impl Stage {
         pin: &P,
         space: &Space,
         theirs: &Vector,
-        place: u64,
+        path: Path,
     ) -> Result<(), P::Error> {
         let mut absent = Vec::new();
-        for key in keys_at(pin, space, place)? {
+        for key in keys_in(pin, space, path)? {
             if self.rows.contains_key(&key) {
                 continue;
             }
@@ -83,10 +83,10 @@ impl Stage {
     }
 }
 
-/// The keys of the rows at one place.
-pub(super) fn keys_at<C: Content>(content: &C, space: &Space, place: u64) -> Result<Vec<RowKey>, C::Error> {
+/// The keys of the rows in `path`.
+fn keys_in<C: Content>(content: &C, space: &Space, path: Path) -> Result<Vec<RowKey>, C::Error> {
     let mut keys = Vec::new();
-    content.rows(space, Path::of_place(place), &mut |key, _| {
+    content.rows(space, path, &mut |key, _| {
         keys.push(key.clone());
         ControlFlow::Continue(())
     })?;

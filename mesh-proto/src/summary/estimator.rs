@@ -36,7 +36,8 @@ impl Estimator {
     /// About how many ids are in one of the two sets only.
     pub fn difference(&self, other: &Self) -> u64 {
         let pairs = self.0.iter().zip(other.0.iter());
-        let squares = pairs.map(|(mine, theirs)| u64::from(mine.wrapping_sub(*theirs).cast_signed().unsigned_abs()).pow(2));
+        let squares =
+            pairs.map(|(mine, theirs)| u64::from(mine.wrapping_sub(*theirs).cast_signed().unsigned_abs()).pow(2));
         squares.sum::<u64>().div_ceil(COUNTERS as u64)
     }
 

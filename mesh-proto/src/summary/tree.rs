@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Hash, LEAF_MAX, Node, Path, Tree, elements, leaf_hash};
+use super::{Hash, LEAF_MAX, Node, Path, Tree, elements, inner_hash, leaf_hash};
 use crate::id::Space;
 use crate::rows::Placer;
 
@@ -71,12 +71,8 @@ impl<T: Tree> Update<'_, T> {
     }
 
     fn inner(&self, count: u64, children: &[Option<Node>]) -> Node {
-        let mut hasher = self.placer.hasher();
-        hasher.update(b"inner");
-        for child in children {
-            hasher.update(&child.map(|node| node.hash).unwrap_or_default().0);
-        }
-        Node { count, hash: Hash(hasher.finalize().into()) }
+        let hashes = children.iter().map(|child| child.map(|node| node.hash).unwrap_or_default());
+        Node { count, hash: inner_hash(self.placer, hashes) }
     }
 
     /// Whether more places are taken in `path` than a leaf may hold; counts no further than that.

@@ -39,6 +39,11 @@ impl MemoryContent {
         }
     }
 
+    /// The keys of all rows, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &RowKey> {
+        self.rows.keys()
+    }
+
     /// Every node stored.
     pub fn nodes(&self) -> &BTreeMap<(Space, Path), Node> {
         &self.nodes

@@ -26,8 +26,7 @@ pub(super) fn of(f: &[u64]) -> Option<Vec<u64>> {
         if factors.is_empty() {
             break;
         }
-        let multiples: Vec<u64> =
-            std::iter::successors(Some(1 << bit), |&b| Some(mul(b, b))).take(BITS).collect();
+        let multiples: Vec<u64> = std::iter::successors(Some(1 << bit), |&b| Some(mul(b, b))).take(BITS).collect();
         let mut trace = vec![0; f.len()];
         combine(&mut trace, &multiples, &powers);
         for factor in std::mem::take(&mut factors) {

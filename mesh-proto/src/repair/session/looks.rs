@@ -1,0 +1,275 @@
+//! The glances of a session: what is made of the peer's, and what is shown in return.
+//!
+//! The side that can read a difference names the cells where it lies; each side then sends its rows there. Who named the
+//! last of them sends the hash of the rest, and the other compares it with its own: only if these are equal were all
+//! differences found. If not, or if what is named cannot be, or if a sketch decodes to nothing that helps, either side
+//! begins anew with a descent, which needs no luck; at most once.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::super::cells::Cells;
+use super::super::glance::{GLANCE_SUMS, LISTED_MAX, SUMS_MAX, Sorted, bucket_numbers};
+use super::super::look::{Buckets, Glance, Look, Named, words};
+use super::super::{Failure, Pin};
+use super::{Progress, Sending, Session, Told};
+use crate::summary::{CAPACITY_MAX, Path, Sketch};
+
+/// The most cells that one side may name at a time.
+const NAMED_MAX: usize = 1 << 20;
+
+/// What this side showed last, and thus what the peer may say to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Shown {
+    /// Nothing that a glance could answer.
+    #[default]
+    Nothing,
+    /// A first glance: whether it was a full one.
+    Glance { full: bool },
+    /// Sketches or ids, which the peer compares with its own.
+    Ids,
+    /// Sketches of the halves of what did not decode.
+    Halves,
+}
+
+/// What the glances of a session came to so far.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// What this side showed last.
+    pub(super) shown: Shown,
+    /// How many cells the peer may name to it.
+    pub(super) may_name: usize,
+    /// To be said in the next turn.
+    pub(super) say: Vec<Look>,
+    /// All cells that differ, as far as they are known.
+    pub(super) differ: BTreeSet<u32>,
+    /// Cells whose rows the peer is to send, in the order in which it tells them.
+    pub(super) owed: VecDeque<u32>,
+    /// Whether one side has told the other what all the rest hashes to.
+    pub(super) proved: bool,
+    /// Whether a descent from the root is under way.
+    pub(super) descends: bool,
+}
+
+/// What a look came to.
+type Taken<E> = Result<Result<(), Failure>, E>;
+
+impl Session {
+    /// Takes in what the peer said at a glance.
+    pub(super) fn take_looks<P: Pin>(&mut self, pin: &P, looks: Vec<Look>) -> Taken<P::Error> {
+        for look in looks {
+            let shown = self.progress.looks.shown;
+            let taken = match (look, shown) {
+                (Look::Anew, _) if !self.progress.looks.descends => {
+                    self.progress = Progress::descending();
+                    Ok(())
+                }
+                (Look::Glance(glance), Shown::Glance { full: false }) => self.answer_glance(pin, &glance)?,
+                (Look::Buckets(buckets), Shown::Glance { full: true }) if buckets.which.is_none() => {
+                    self.decode(pin, &buckets)?
+                }
+                (Look::Buckets(buckets), Shown::Ids) if buckets.which.is_some() => self.decode(pin, &buckets)?,
+                (Look::List(cells, digests), Shown::Glance { .. }) => self.compare_list(pin, &cells, &digests)?,
+                (Look::Cells(named), Shown::Glance { .. } | Shown::Ids | Shown::Halves) => self.heed(pin, &named)?,
+                (Look::Rest(rest), Shown::Glance { .. } | Shown::Ids | Shown::Halves) => {
+                    self.progress.looks.shown = Shown::Nothing;
+                    self.progress.looks.proved = true;
+                    if self.side(pin).rest(&self.progress.looks.differ)? != rest {
+                        self.descend();
+                    }
+                    Ok(())
+                }
+                (
+                    Look::Anew | Look::Glance(_) | Look::Buckets(_) | Look::List(..) | Look::Cells(_) | Look::Rest(_),
+                    _,
+                ) => Err(Failure::Broke),
+            };
+            if taken.is_err() || self.has_begun_anew() {
+                return Ok(taken);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The peer's first glance has come: what differs is named, or what finds it is shown.
+    pub(super) fn answer_glance<P: Pin>(&mut self, pin: &P, theirs: &Glance) -> Taken<P::Error> {
+        let Some(sketch) = theirs.sketch() else { return Ok(Err(Failure::Broke)) };
+        if sketch.sums().is_empty() {
+            self.descend();
+            return Ok(Ok(()));
+        }
+        let mut difference = self.side(pin).sketch(Path::ROOT, sketch.sums().len())?;
+        difference.merge(&sketch);
+        if let Some(ids) = difference.decode() {
+            self.name(pin, &ids, true)?;
+            return Ok(Ok(()));
+        }
+        let look = match theirs.estimator() {
+            Some(estimator) => {
+                let estimate = self.side(pin).estimator()?.difference(&estimator);
+                self.side(pin).show_for(estimate)?
+            }
+            None if self.side(pin).count()? <= GLANCE_SUMS as u64 => self.side(pin).show_for(1 << 30)?,
+            None => Some(Look::Glance(self.side(pin).glance(GLANCE_SUMS)?)),
+        };
+        match look {
+            Some(look) => self.show_look(look),
+            None => self.descend(),
+        }
+        Ok(Ok(()))
+    }
+
+    /// Decodes the differences between the peer's sketches and the own. Of buckets that hold too many, the halves are shown.
+    fn decode<P: Pin>(&mut self, pin: &P, theirs: &Buckets) -> Taken<P::Error> {
+        let Some((sums, numbers)) = sound(theirs) else { return Ok(Err(Failure::Broke)) };
+        let (bits, capacity) = (theirs.bits, usize::from(theirs.capacity));
+        let (mut ids, mut full) = (Vec::new(), Vec::new());
+        for (sums, &bucket) in sums.chunks_exact(capacity).zip(&numbers) {
+            let mut difference = self.side(pin).bucket(bits, bucket, capacity)?;
+            difference.merge(&Sketch::from_sums(sums.to_vec()).expect("a capacity that was checked"));
+            match difference.decode() {
+                Some(found) => ids.extend(found),
+                None => full.push(bucket),
+            }
+        }
+        let halves: Vec<u32> = full.iter().flat_map(|bucket| [bucket * 2, bucket * 2 + 1]).collect();
+        if !halves.is_empty() && (theirs.which.is_some() || halves.len() * capacity > SUMS_MAX) {
+            self.descend();
+            return Ok(Ok(()));
+        }
+        self.name(pin, &ids, halves.is_empty())?;
+        if !halves.is_empty() && !self.progress.looks.descends {
+            let buckets = self.side(pin).buckets(bits + 1, Some(halves), capacity)?;
+            self.show_look(Look::Buckets(buckets));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Compares a list of all the peer's ids with the own.
+    fn compare_list<P: Pin>(&mut self, pin: &P, cells: &Cells, digests: &Bytes) -> Taken<P::Error> {
+        let most = usize::try_from(LISTED_MAX).expect("a small number");
+        let (digests, rest) = digests.as_chunks::<4>();
+        let Some(cells) = cells.decode(most).filter(|cells| cells.len() == digests.len() && rest.is_empty()) else {
+            return Ok(Err(Failure::Broke));
+        };
+        let id = |(&cell, digest): (&u32, &[u8; 4])| u64::from(cell) << 32 | u64::from(u32::from_be_bytes(*digest));
+        let theirs: BTreeSet<u64> = cells.iter().zip(digests).map(id).collect();
+        let mine: BTreeSet<u64> = self.side(pin).ids(Path::ROOT)?.into_iter().collect();
+        let ids: Vec<u64> = theirs.symmetric_difference(&mine).copied().collect();
+        self.name(pin, &ids, true)?;
+        Ok(Ok(()))
+    }
+
+    /// Names the cells in which these ids, which only one of the sides holds, lie; all of them, or all but some buckets'.
+    fn name<P: Pin>(&mut self, pin: &P, ids: &[u64], all: bool) -> Result<(), P::Error> {
+        let sorted = self.side(pin).sort(ids)?;
+        let named = sorted.all().collect::<Vec<_>>();
+        if named.iter().any(|cell| self.progress.looks.differ.contains(cell)) {
+            self.descend();
+            return Ok(());
+        }
+        self.progress.looks.differ.extend(named);
+        // Nothing differs at a glance, and yet the roots do.
+        if all && self.progress.looks.differ.is_empty() {
+            self.descend();
+            return Ok(());
+        }
+        self.progress.looks.shown = Shown::Nothing;
+        self.progress.looks.owed.extend(sorted.with_both(&sorted.yours));
+        self.progress.work.send.extend(sending(&sorted, &sorted.mine, Told::Cell));
+        for &cell in &sorted.mine {
+            self.progress.stage.absences(pin, &self.space, &self.vectors.theirs, Path::of_cell(cell))?;
+        }
+        let encoded = sorted.encode();
+        if sorted.len() > 0 {
+            self.progress.looks.say.push(Look::Cells(encoded));
+        }
+        if all {
+            let rest = self.side(pin).rest(&self.progress.looks.differ)?;
+            self.progress.looks.proved = true;
+            self.progress.looks.say.push(Look::Rest(rest));
+        }
+        Ok(())
+    }
+
+    /// The peer names cells that differ.
+    fn heed<P: Pin>(&mut self, pin: &P, named: &Named) -> Taken<P::Error> {
+        let looks = &self.progress.looks;
+        let Some(sorted) = Sorted::decode(named, looks.may_name.min(NAMED_MAX)) else { return Ok(Err(Failure::Broke)) };
+        if sorted.all().any(|cell| looks.differ.contains(&cell)) {
+            return Ok(Err(Failure::Broke));
+        }
+        self.progress.looks.may_name -= sorted.len();
+        // What one side says that it alone holds must be so: a sketch may have been decoded to anything.
+        let mut false_claim = false;
+        for &cell in &sorted.mine {
+            false_claim |= !self.side(pin).is_vacant(cell)?;
+        }
+        for &cell in &sorted.yours {
+            false_claim |= self.side(pin).is_vacant(cell)?;
+        }
+        if false_claim {
+            self.descend();
+            return Ok(Ok(()));
+        }
+        self.progress.looks.differ.extend(sorted.all());
+        self.progress.looks.owed.extend(sorted.with_both(&sorted.mine));
+        self.progress.work.send.extend(sending(&sorted, &sorted.yours, Told::Cell));
+        for &cell in &sorted.yours {
+            self.progress.stage.absences(pin, &self.space, &self.vectors.theirs, Path::of_cell(cell))?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Forgets what was found, and shows the root.
+    pub(super) fn descend(&mut self) {
+        if !self.progress.looks.descends {
+            self.progress = Progress::descending();
+            self.progress.looks.say.push(Look::Anew);
+            self.progress.work.show.push(Path::ROOT);
+        }
+    }
+
+    /// Whether this side has found in this turn that nothing of before counts, the rest of the peer's included.
+    pub(super) fn has_begun_anew(&self) -> bool {
+        self.progress.looks.say.first() == Some(&Look::Anew)
+    }
+
+    /// Shows something for the peer to decode or compare.
+    pub(super) fn show_look(&mut self, look: Look) {
+        let looks = &mut self.progress.looks;
+        (looks.shown, looks.may_name) = match &look {
+            Look::Glance(_) => (Shown::Glance { full: true }, GLANCE_SUMS),
+            Look::Buckets(buckets) if buckets.which.is_some() => (Shown::Halves, buckets.sums.len() / 8),
+            Look::Buckets(buckets) => (Shown::Ids, buckets.sums.len() / 8),
+            Look::List(..) => (Shown::Ids, NAMED_MAX),
+            Look::Anew | Look::Cells(_) | Look::Rest(_) => (looks.shown, looks.may_name),
+        };
+        looks.say.push(look);
+    }
+}
+
+/// Where rows are to be sent from: `cells`, which only this side holds, and those that both do.
+fn sending(sorted: &Sorted, cells: &[u32], told: Told) -> Vec<Sending> {
+    let both: BTreeSet<u32> = sorted.both.iter().copied().collect();
+    let send = |cell| Sending { path: Path::of_cell(cell), both: both.contains(&cell), told, after: None };
+    sorted.with_both(cells).into_iter().map(send).collect()
+}
+
+/// The sums of buckets and their numbers, if they are what an honest side sends.
+fn sound(buckets: &Buckets) -> Option<(Vec<u64>, Vec<u32>)> {
+    let capacity = usize::from(buckets.capacity);
+    if capacity == 0 || capacity > CAPACITY_MAX || buckets.bits > 24 || buckets.sums.len() > 8 * SUMS_MAX {
+        return None;
+    }
+    let which = buckets.which.as_deref();
+    let ordered = which.is_none_or(|which| {
+        which.is_sorted_by(|a, b| a < b) && which.last().is_none_or(|&last| u64::from(last) < 1 << buckets.bits)
+    });
+    let count = which.map_or(1 << buckets.bits, <[u32]>::len);
+    if !ordered || buckets.sums.len() != 8 * capacity * count {
+        return None;
+    }
+    Some((words(&buckets.sums)?, bucket_numbers(buckets.bits, which)))
+}

@@ -101,7 +101,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_list_survives(
-            mut cells in prop::collection::vec(prop_oneof![any::<u32>(), 0..300_u32, Just(u32::MAX)], 0..600),
+            mut cells in prop::collection::vec(any::<(u32, u8)>().prop_map(|(cell, kind)| [cell, cell % 300, u32::MAX][usize::from(kind % 3)]), 0..600),
         ) {
             cells.sort_unstable();
             let encoded = Cells::encode(&cells);

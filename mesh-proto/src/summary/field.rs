@@ -87,7 +87,6 @@ fn add_scaled_with<F: Fn(u64, u64) -> u128>(to: &mut [u64], factor: u64, from: &
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "it must be compiled for the caller's CPU features")]
 fn combine_with<F: Fn(u64, u64) -> u128>(out: &mut [u64], factors: &[u64], rows: &[u64], wide: F) {
     const COLUMNS: usize = 4;
     let width = out.len().max(1);
@@ -150,7 +149,7 @@ mod tests {
         let mut product = 0;
         for bit in (0..64).rev() {
             let carry = product >> 63;
-            product = product << 1 ^ carry * 0x1b;
+            product = (product << 1) ^ (carry * 0x1b);
             product ^= (b >> bit & 1) * a;
         }
         product

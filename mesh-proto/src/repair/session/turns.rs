@@ -139,13 +139,14 @@ impl Session {
             let Some(theirs) = theirs else { return false };
             decode_row(key.kind(), bytes).is_ok_and(|row| row.dots().into_iter().all(|dot| theirs.covers(dot)))
         };
-        let (mut weight, mut last) = (16, sending.after.clone());
+        let Sending { path, told, after, .. } = sending;
+        let (mut weight, mut last) = (16, after.clone());
         let mut cut = false;
-        pin.rows(&self.space, sending.path, &mut |key, row| {
-            if sending.after.as_ref().is_some_and(|after| key <= after) {
+        pin.rows(&self.space, path, &mut |key, row| {
+            if after.as_ref().is_some_and(|after| key <= after) {
                 return ControlFlow::Continue(());
             }
-            if weight >= room && last != sending.after {
+            if weight >= room && last != after {
                 cut = true;
                 return ControlFlow::Break(());
             }
@@ -157,13 +158,13 @@ impl Session {
             ControlFlow::Continue(())
         })?;
         if cut {
-            self.progress.work.send.push_front(Sending { after: last, ..sending });
+            self.progress.work.send.push_front(Sending { path, both: sending.both, told, after: last });
             // The turn is closed.
             return Ok(weight.max(room));
         }
-        match sending.told {
+        match told {
             Told::No => {}
-            Told::Place => turn.told.push(sending.path.first()),
+            Told::Place => turn.told.push(path.first()),
             Told::Cell => turn.cells_told += 1,
         }
         Ok(weight)

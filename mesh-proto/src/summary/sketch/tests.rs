@@ -33,7 +33,7 @@ fn every_difference_that_fits_is_decoded() {
 #[test]
 fn ids_that_differ_in_a_single_bit_are_told_apart() {
     for capacity in [8, 70] {
-        let set: BTreeSet<u64> = (0..capacity - 2).map(|bit| 1 << bit % 64 | 1 << 63).collect();
+        let set: BTreeSet<u64> = (0..capacity - 2).map(|bit| 1 << (bit % 64) | 1 << 63).collect();
         assert_eq!(sketch(capacity, &set).decode(), Some(set.into_iter().collect()));
     }
 }
@@ -93,7 +93,7 @@ proptest! {
 
     #[test]
     fn any_sums_at_all_are_decoded_in_bounded_time_or_refused(
-        sums in prop::collection::vec(prop_oneof![Just(0), Just(1), 1..16_u64, any::<u64>()], 0..60),
+        sums in prop::collection::vec(any::<(u64, u8)>().prop_map(|(sum, kind)| [0, 1, sum % 16, sum][usize::from(kind % 4)]), 0..60),
     ) {
         let mut left = Sketch::from_sums(sums).expect("short enough");
         if let Some(ids) = left.decode() {

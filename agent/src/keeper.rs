@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use everett_mesh_proto::id::{NodeId, Space};
 use everett_mesh_proto::membership::Record;
 use everett_mesh_proto::push::Vectors;
+use everett_mesh_proto::repair::Relation;
 use everett_mesh_proto::replica::PinId;
 
 use crate::clock::Clock;
@@ -30,7 +31,7 @@ use crate::store::{
 pub use sessions::Brought;
 
 use sessions::{Pinned, Sessions};
-use summaries::Summaries;
+use summaries::{Summaries, Wanted};
 
 /// Tasks that may queue. Full: the ledger says links, epochs and flushes again in its next turn, the rest with the next
 /// summary.
@@ -125,7 +126,8 @@ pub fn run(tools: Tools, mesh: MeshTools, tasks: &Receiver<Task>) -> Result<(), 
     // What an earlier life left is what there is to tell of.
     keeper.settled(None, &Arc::new(keeper.tools.file.snapshot()?))?;
     loop {
-        let patience = if keeper.flush.is_some() { Duration::ZERO } else { keeper.patience() };
+        let is_busy = keeper.flush.is_some() || keeper.sessions.is_working();
+        let patience = if is_busy { Duration::ZERO } else { keeper.patience() };
         match tasks.recv_timeout(patience) {
             Ok(task) => keeper.take(task)?,
             // The thread ends only once the flush is done.
@@ -161,6 +163,7 @@ impl Keeper {
             self.sessions.heed(now, event)?;
         }
         self.summaries.push(now);
+        self.sessions.work(now)?;
         self.sessions.handle_timeout(now);
         Ok(())
     }
@@ -168,8 +171,8 @@ impl Keeper {
     /// Rows and tree stand at a new commit.
     fn settled(&mut self, pin: Option<PinId>, snapshot: &Arc<Snapshot>) -> Result<(), StoreError> {
         let now = self.clock.now().mono;
-        for (peer, space) in self.summaries.settled(now, snapshot)? {
-            self.sessions.open(now, peer, space);
+        for wanted in self.summaries.settled(now, snapshot)? {
+            self.sessions.open(now, wanted);
         }
         if let Some(pin) = pin {
             self.sessions.settled(now, &Pinned { pin, snapshot: Arc::clone(snapshot) })?;
@@ -201,11 +204,14 @@ impl Keeper {
             }
             Task::Up(peer) => self.summaries.up(self.clock.now().mono, peer),
             Task::Down(peer) => self.summaries.down(peer),
-            Task::BelowLog(peer, space) => self.sessions.open(self.clock.now().mono, peer, space),
+            Task::BelowLog(peer, space) => {
+                let wanted = Wanted { peer, space, relation: Relation::Apart };
+                self.sessions.open(self.clock.now().mono, wanted);
+            }
             Task::Summary(peer, summary) => {
                 let now = self.clock.now().mono;
-                for (peer, space) in self.summaries.heard(peer, &summary) {
-                    self.sessions.open(now, peer, space);
+                for wanted in self.summaries.heard(peer, &summary) {
+                    self.sessions.open(now, wanted);
                 }
             }
             // The inbox is read after every task.

@@ -48,6 +48,8 @@ pub struct Limits {
     /// Power sums in the initiator's first word: 32 go with an estimator, fewer are for few differences, none make it a
     /// descent.
     pub glance_sums: usize,
+    /// Power sums that are decoded at a stretch; see [`Session::work`].
+    pub stretch_sums: usize,
     /// Bytes of the peer's rows that are kept until adoption.
     pub stage_bytes: usize,
     /// From the first message to the last.
@@ -62,6 +64,7 @@ impl Default for Limits {
             turn_bytes: 1 << 20,
             turn_entries: 512,
             glance_sums: 32,
+            stretch_sums: 1 << 10,
             stage_bytes: 1 << 30,
             duration: Duration::from_mins(30),
             silence: Duration::from_secs(30),
@@ -73,6 +76,11 @@ impl Limits {
     /// For a session that is expected to find next to nothing.
     pub fn tiny() -> Self {
         Self { glance_sums: 16, ..Self::default() }
+    }
+
+    /// For a session that is expected to find equal content, or one that descends in any case.
+    pub fn blind() -> Self {
+        Self { glance_sums: 0, ..Self::default() }
     }
 }
 

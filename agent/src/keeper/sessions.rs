@@ -7,11 +7,12 @@
 //! session that fails is tried again with growing patience; a pin is closed when its last session ends.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use everett_mesh_proto::id::{NodeId, Space};
-use everett_mesh_proto::repair::{Limits, Message, Open, Outcome, Output, Session};
+use everett_mesh_proto::repair::{Limits, Message, Open, Outcome, Output, Relation, Session};
 use everett_mesh_proto::replica::PinId;
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::time::Instant;
@@ -21,6 +22,8 @@ use crate::ledger::{Door, Notice};
 use crate::metrics::Path;
 use crate::net::{Command, Net, SessionEvent, SessionId, SessionSender};
 use crate::store::{Snapshot, StoreError};
+
+use super::summaries::Wanted;
 
 /// How long a session may wait for the net, for the flush, for the peer's first word, which waits for a flush there.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -75,7 +78,7 @@ struct Talk {
 }
 
 enum Role {
-    Initiator(Space),
+    Initiator(Space, Limits),
     Responder(Open),
 }
 
@@ -99,10 +102,12 @@ pub(super) struct Sessions {
     placer: Placer,
     net: Net,
     ledger: Door<Notice>,
-    opening: BTreeMap<u64, (NodeId, Space, Instant)>,
+    opening: BTreeMap<u64, (Wanted, Instant)>,
     running: BTreeMap<SessionId, Running>,
     partners: BTreeMap<NodeId, Partner>,
     ticket: u64,
+    /// Which session was last given a stretch of work.
+    worked: Option<SessionId>,
 }
 
 impl Sessions {
@@ -115,12 +120,14 @@ impl Sessions {
             running: BTreeMap::new(),
             partners: BTreeMap::new(),
             ticket: 0,
+            worked: None,
         }
     }
 
     /// Opens a session with `peer`, unless one is under way or the last ones failed too recently.
-    pub(super) fn open(&mut self, now: Instant, peer: NodeId, space: Space) {
-        let busy = self.opening.values().any(|(with, ..)| *with == peer)
+    pub(super) fn open(&mut self, now: Instant, wanted: Wanted) {
+        let peer = wanted.peer;
+        let busy = self.opening.values().any(|(opening, _)| opening.peer == peer)
             || self.running.values().any(|running| running.own && running.peer == peer);
         let full = self.opening.len() + self.count(true) >= OWN_MAX;
         let paused = self.partners.get(&peer).and_then(|partner| partner.not_before).is_some_and(|at| at > now);
@@ -129,8 +136,8 @@ impl Sessions {
         }
         self.ticket += 1;
         if self.net.tell(Command::OpenSession { peer, ticket: self.ticket }) {
-            tracing::info!(%peer, %space, "repair session");
-            self.opening.insert(self.ticket, (peer, space, now));
+            tracing::info!(%peer, space = %wanted.space, "repair session");
+            self.opening.insert(self.ticket, (wanted, now));
         }
     }
 
@@ -144,7 +151,9 @@ impl Sessions {
                     Some(None) => return Ok(()),
                     // Dropping the sender ends it, and the peer tries again later.
                     None if self.count(false) >= PEERS_MAX => return Ok(()),
-                    Some(Some((_, space, _))) => (Stage::Settling(Role::Initiator(space)), true),
+                    Some(Some((Wanted { space, relation, .. }, _))) => {
+                        (Stage::Settling(Role::Initiator(space, limits_for(relation))), true)
+                    }
                     None => (Stage::Silent, false),
                 };
                 if own {
@@ -153,8 +162,8 @@ impl Sessions {
                 self.running.insert(session, Running { peer, sender, stage, began: now, own });
             }
             SessionEvent::Failed { ticket } => {
-                if let Some((peer, ..)) = self.opening.remove(&ticket) {
-                    self.failed(now, peer);
+                if let Some((wanted, _)) = self.opening.remove(&ticket) {
+                    self.failed(now, wanted.peer);
                 }
             }
             SessionEvent::Frame { session, frame, credit } => {
@@ -201,10 +210,10 @@ impl Sessions {
         for id in &waiting {
             let Some(running) = self.running.get_mut(id) else { continue };
             let Stage::Settling(role) = std::mem::replace(&mut running.stage, Stage::Silent) else { continue };
-            let (limits, placer, pin) = (Limits::default(), self.placer.clone(), &*pinned.snapshot);
+            let (placer, pin) = (self.placer.clone(), &*pinned.snapshot);
             let (session, heard) = match role {
-                Role::Initiator(space) => (Session::initiate(now, limits, placer, space, pin)?, false),
-                Role::Responder(open) => (Session::respond(now, limits, placer, open, pin)?, true),
+                Role::Initiator(space, limits) => (Session::initiate(now, limits, placer, space, pin)?, false),
+                Role::Responder(open) => (Session::respond(now, Limits::default(), placer, open, pin)?, true),
             };
             let talk = Talk { session: Box::new(session), pinned: pinned.clone(), heard };
             running.stage = Stage::Running(talk);
@@ -256,9 +265,27 @@ impl Sessions {
         }
     }
 
+    /// Does a stretch of what sessions have to decode; they take turns.
+    pub(super) fn work(&mut self, now: Instant) -> Result<(), StoreError> {
+        let after = self.worked.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut round = self.running.range((after, Bound::Unbounded)).chain(&self.running);
+        let Some(id) = round.find(|(_, running)| running.is_working()).map(|(&id, _)| id) else { return Ok(()) };
+        self.worked = Some(id);
+        if let Some(Running { stage: Stage::Running(talk), .. }) = self.running.get_mut(&id) {
+            talk.session.work(&*talk.pinned.snapshot)?;
+        }
+        self.drain(now, id);
+        Ok(())
+    }
+
+    /// Whether a session has something to decode.
+    pub(super) fn is_working(&self) -> bool {
+        self.running.values().any(Running::is_working)
+    }
+
     /// Ends what has taken too long.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.opening.retain(|_, (_, _, began)| now.saturating_since(*began) < PATIENCE);
+        self.opening.retain(|_, (_, began)| now.saturating_since(*began) < PATIENCE);
         let ids: Vec<SessionId> = self.running.keys().copied().collect();
         for id in ids {
             let Some(running) = self.running.get_mut(&id) else { continue };
@@ -319,8 +346,21 @@ impl Sessions {
     }
 }
 
+/// What a session may cost that is opened because the two sides stand like this to each other.
+fn limits_for(relation: Relation) -> Limits {
+    match relation {
+        // The first word says that the roots are equal, or that there is nothing to be found by a glance.
+        Relation::Equal | Relation::SameContent | Relation::Diverged => Limits::blind(),
+        Relation::Apart => Limits::default(),
+    }
+}
+
 impl Running {
     fn is_settling(&self) -> bool {
         matches!(self.stage, Stage::Settling(_))
+    }
+
+    fn is_working(&self) -> bool {
+        matches!(&self.stage, Stage::Running(talk) if talk.session.is_working())
     }
 }

@@ -18,8 +18,13 @@ use crate::store::{Snapshot, StoreError};
 /// How many peers a summary is pushed to at a time; the next ones get the next.
 const PEERS_PER_PUSH: usize = 8;
 
-/// What is to be repaired with whom.
-pub(super) type Wanted = (NodeId, Space);
+/// What is to be repaired with whom, and how the two stand.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) peer: NodeId,
+    pub(super) space: Space,
+    pub(super) relation: Relation,
+}
 
 pub(super) struct Summaries {
     me: NodeId,
@@ -136,7 +141,7 @@ impl Summaries {
                 Relation::Diverged => self.me < peer,
             };
             if repair {
-                wanted.push((peer, space.clone()));
+                wanted.push(Wanted { peer, space: space.clone(), relation });
             }
         }
         // If the ledger has ended, nobody asks.

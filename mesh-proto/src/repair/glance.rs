@@ -13,7 +13,7 @@ use crate::summary::{CAPACITY_MAX, Estimator, Path, Sketch, cell_of, elements, h
 /// Sums of a full first glance.
 pub(super) const GLANCE_SUMS: usize = 32;
 
-/// The most sums in one message: what the other side is made to decode at a stretch, some two seconds of a core at most.
+/// The most sums in one message: what the other side is made to decode for it, some two seconds of a core at most.
 pub(super) const SUMS_MAX: usize = 1 << 17;
 
 /// The most ids that are listed.

@@ -1,5 +1,6 @@
 //! One session, either side of it: how it begins, whose turn it is, and how it ends.
 
+mod decoding;
 mod looks;
 mod turns;
 
@@ -16,6 +17,7 @@ use crate::summary::{Hash, Path, root};
 use crate::time::{Deadline, Instant};
 use crate::vector::Vector;
 
+use decoding::Decoding;
 use looks::{Looks, Shown};
 
 /// The most turns of both sides together: many times what the limits let an honest session need.
@@ -108,6 +110,8 @@ pub struct Session {
     vectors: Vectors,
     phase: Phase,
     progress: Progress,
+    /// A message that waits until its sketches are decoded.
+    reading: Option<Box<(Message, Decoding)>>,
     cost: Cost,
     times: Times,
     outputs: VecDeque<Output>,
@@ -194,15 +198,51 @@ impl Session {
             space,
             phase: Phase::Opening,
             progress: Progress::default(),
+            reading: None,
             cost: Cost::default(),
             times: Times { began: now, heard: now },
             outputs: VecDeque::new(),
         })
     }
 
-    /// Takes a message of the peer.
+    /// Takes a message of the peer. If there is much to decode in it, that is only begun: see [`work`](Self::work).
     pub fn handle_input<P: Pin>(&mut self, now: Instant, pin: &P, message: Message) -> Result<(), P::Error> {
         self.times.heard = now;
+        if self.is_working() {
+            // The peer awaits an answer, and has no word before that.
+            self.fail(Failure::Broke);
+            return Ok(());
+        }
+        match self.to_decode(&message) {
+            Some(decoding) => {
+                self.reading = Some(Box::new((message, decoding)));
+                self.work(pin)
+            }
+            None => self.take(pin, message),
+        }
+    }
+
+    /// Whether a message waits to be decoded further: call [`work`](Self::work) until it does not, in between whatever else
+    /// there is to do.
+    pub fn is_working(&self) -> bool {
+        self.reading.is_some() && self.phase != Phase::Over
+    }
+
+    /// Decodes a stretch more of the message that came last, and takes it in when that is done.
+    pub fn work<P: Pin>(&mut self, pin: &P) -> Result<(), P::Error> {
+        let Some(mut reading) = self.reading.take().filter(|_| self.phase != Phase::Over) else { return Ok(()) };
+        let (message, decoding) = &mut *reading;
+        decoding.advance(&self.side(pin), self.limits.stretch_sums)?;
+        if decoding.is_done() {
+            self.progress.looks.decoded = Some(std::mem::take(decoding));
+            let message = std::mem::replace(message, Message::Turn(Turn::default()));
+            return self.take(pin, message);
+        }
+        self.reading = Some(reading);
+        Ok(())
+    }
+
+    fn take<P: Pin>(&mut self, pin: &P, message: Message) -> Result<(), P::Error> {
         let taken = match (self.phase, message) {
             (Phase::Opening, Message::Answer(answer)) => self.begin(pin, answer)?,
             (Phase::Turning { .. }, Message::Turn(turn)) => self.take_turn(pin, turn)?,

@@ -94,6 +94,13 @@ impl Traffic {
     }
 }
 
+fn hear(session: &mut Session, pin: &MemoryContent, message: Message) {
+    let Ok(()) = session.handle_input(Instant::ZERO, pin, message);
+    while session.is_working() {
+        let Ok(()) = session.work(pin);
+    }
+}
+
 /// What a session between two pins came to on both sides, and its traffic.
 fn converse(a: &MemoryContent, b: &MemoryContent, limits: Limits) -> (Output, Output, Traffic) {
     let Ok(mut left) = Session::initiate(Instant::ZERO, limits, placer(), space(), a);
@@ -112,9 +119,7 @@ fn converse(a: &MemoryContent, b: &MemoryContent, limits: Limits) -> (Output, Ou
                             let Ok(session) = Session::respond(Instant::ZERO, limits, placer(), open, b);
                             right = Some(session);
                         }
-                        (Some(right), message) => {
-                            let Ok(()) = right.handle_input(Instant::ZERO, b, message);
-                        }
+                        (Some(right), message) => hear(right, b, message),
                         (None, message) => panic!("a session begins with OPEN, not {message:?}"),
                     }
                 }
@@ -126,7 +131,7 @@ fn converse(a: &MemoryContent, b: &MemoryContent, limits: Limits) -> (Output, Ou
             match output {
                 Output::Send(message) => {
                     traffic.count(&message);
-                    let Ok(()) = left.handle_input(Instant::ZERO, a, message);
+                    hear(&mut left, a, message);
                 }
                 end @ (Output::Done(_) | Output::Failed(_)) => ends.1 = Some(end),
             }

@@ -10,11 +10,12 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::super::cells::Cells;
-use super::super::glance::{GLANCE_SUMS, LISTED_MAX, SUMS_MAX, Sorted, bucket_numbers};
-use super::super::look::{Buckets, Glance, Look, Named, words};
+use super::super::glance::{GLANCE_SUMS, LISTED_MAX, SUMS_MAX, Sorted};
+use super::super::look::{Glance, Look, Named};
 use super::super::{Failure, Pin};
+use super::decoding::Decoding;
 use super::{Progress, Sending, Session, Told};
-use crate::summary::{CAPACITY_MAX, Path, Sketch};
+use crate::summary::Path;
 
 /// The most cells that one side may name at a time.
 const NAMED_MAX: usize = 1 << 20;
@@ -46,6 +47,8 @@ pub(super) struct Looks {
     pub(super) differ: BTreeSet<u32>,
     /// Cells whose rows the peer is to send, in the order in which it tells them.
     pub(super) owed: VecDeque<u32>,
+    /// What was decoded of the sketches in the message that is being taken in.
+    pub(super) decoded: Option<Decoding>,
     /// Whether one side has told the other what all the rest hashes to.
     pub(super) proved: bool,
     /// Whether a descent from the root is under way.
@@ -67,9 +70,9 @@ impl Session {
                 }
                 (Look::Glance(glance), Shown::Glance { full: false }) => self.answer_glance(pin, &glance)?,
                 (Look::Buckets(buckets), Shown::Glance { full: true }) if buckets.which.is_none() => {
-                    self.decode(pin, &buckets)?
+                    self.take_decoded(pin, false)?
                 }
-                (Look::Buckets(buckets), Shown::Ids) if buckets.which.is_some() => self.decode(pin, &buckets)?,
+                (Look::Buckets(buckets), Shown::Ids) if buckets.which.is_some() => self.take_decoded(pin, true)?,
                 (Look::List(cells, digests), Shown::Glance { .. }) => self.compare_list(pin, &cells, &digests)?,
                 (Look::Cells(named), Shown::Glance { .. } | Shown::Ids | Shown::Halves) => self.heed(pin, &named)?,
                 (Look::Rest(rest), Shown::Glance { .. } | Shown::Ids | Shown::Halves) => {
@@ -120,26 +123,17 @@ impl Session {
         Ok(Ok(()))
     }
 
-    /// Decodes the differences between the peer's sketches and the own. Of buckets that hold too many, the halves are shown.
-    fn decode<P: Pin>(&mut self, pin: &P, theirs: &Buckets) -> Taken<P::Error> {
-        let Some((sums, numbers)) = sound(theirs) else { return Ok(Err(Failure::Broke)) };
-        let (bits, capacity) = (theirs.bits, usize::from(theirs.capacity));
-        let (mut ids, mut full) = (Vec::new(), Vec::new());
-        for (sums, &bucket) in sums.chunks_exact(capacity).zip(&numbers) {
-            let mut difference = self.side(pin).bucket(bits, bucket, capacity)?;
-            difference.merge(&Sketch::from_sums(sums.to_vec()).expect("a capacity that was checked"));
-            match difference.decode() {
-                Some(found) => ids.extend(found),
-                None => full.push(bucket),
-            }
-        }
-        let halves: Vec<u32> = full.iter().flat_map(|bucket| [bucket * 2, bucket * 2 + 1]).collect();
-        if !halves.is_empty() && (theirs.which.is_some() || halves.len() * capacity > SUMS_MAX) {
+    /// Takes what was decoded of the peer's sketches. Of buckets that hold too many, the halves are shown.
+    fn take_decoded<P: Pin>(&mut self, pin: &P, are_halves: bool) -> Taken<P::Error> {
+        let Some(decoded) = self.progress.looks.decoded.take() else { return Ok(Err(Failure::Broke)) };
+        let (halves, sums) = decoded.halves();
+        if !halves.is_empty() && (are_halves || sums > SUMS_MAX) {
             self.descend();
             return Ok(Ok(()));
         }
-        self.name(pin, &ids, halves.is_empty())?;
+        self.name(pin, &decoded.ids, halves.is_empty())?;
         if !halves.is_empty() && !self.progress.looks.descends {
+            let (bits, capacity) = decoded.shape();
             let buckets = self.side(pin).buckets(bits + 1, Some(halves), capacity)?;
             self.show_look(Look::Buckets(buckets));
         }
@@ -255,21 +249,4 @@ fn sending(sorted: &Sorted, cells: &[u32], told: Told) -> Vec<Sending> {
     let both: BTreeSet<u32> = sorted.both.iter().copied().collect();
     let send = |cell| Sending { path: Path::of_cell(cell), both: both.contains(&cell), told, after: None };
     sorted.with_both(cells).into_iter().map(send).collect()
-}
-
-/// The sums of buckets and their numbers, if they are what an honest side sends.
-fn sound(buckets: &Buckets) -> Option<(Vec<u64>, Vec<u32>)> {
-    let capacity = usize::from(buckets.capacity);
-    if capacity == 0 || capacity > CAPACITY_MAX || buckets.bits > 24 || buckets.sums.len() > 8 * SUMS_MAX {
-        return None;
-    }
-    let which = buckets.which.as_deref();
-    let ordered = which.is_none_or(|which| {
-        which.is_sorted_by(|a, b| a < b) && which.last().is_none_or(|&last| u64::from(last) < 1 << buckets.bits)
-    });
-    let count = which.map_or(1 << buckets.bits, <[u32]>::len);
-    if !ordered || buckets.sums.len() != 8 * capacity * count {
-        return None;
-    }
-    Some((words(&buckets.sums)?, bucket_numbers(buckets.bits, which)))
 }

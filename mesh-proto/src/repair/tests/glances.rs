@@ -140,6 +140,35 @@ fn a_difference_that_hides_in_a_sketch_beside_one_that_does_not_is_found_too() {
     }
 }
 
+#[test]
+fn sketches_are_decoded_in_stretches_and_nothing_is_said_meanwhile() {
+    let pin = content((0..100).map(|n| (format!("k{n}"), 1)), upto(1));
+    let limits = Limits { stretch_sums: 64, ..Limits::default() };
+    let sketches = Look::Buckets(Buckets { bits: 4, which: None, capacity: 32, sums: vec![7; 8 * 32 * 16].into() });
+    let turn = Turn { looks: vec![sketches], ..Turn::default() };
+    let answer = Message::Answer(Answer { vector: upto(9), root: Hash([1; 32]), turn });
+    let begun = || {
+        let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), &pin);
+        session.poll_output();
+        let Ok(()) = session.handle_input(Instant::ZERO, &pin, answer.clone());
+        session
+    };
+    let mut session = begun();
+    let mut stretches = 1;
+    while session.is_working() {
+        assert_eq!(session.poll_output(), None);
+        let Ok(()) = session.work(&pin);
+        stretches += 1;
+    }
+    assert_eq!(stretches, 16 * 32 / 64);
+    assert!(matches!(session.poll_output(), Some(Output::Send(_))));
+    let mut hasty = begun();
+    let Ok(()) = hasty.handle_input(Instant::ZERO, &pin, Message::Turn(Turn::default()));
+    assert_eq!((hasty.poll_output(), hasty.is_working()), (Some(Output::Failed(Failure::Broke)), false));
+    let Ok(()) = hasty.work(&pin);
+    assert_eq!(hasty.poll_output(), None);
+}
+
 fn begun(pin: &MemoryContent, looks: Vec<Look>) -> Option<Output> {
     let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), pin);
     session.poll_output();

@@ -228,7 +228,7 @@ fn damaged_repeated_and_lost_messages_never_panic_and_never_go_on_for_ever() {
                             let heard = mangled(&mut rng, &message, &said);
                             said.push(message);
                             if let Some(heard) = heard {
-                                let Ok(()) = to.handle_input(Instant::ZERO, pin, heard);
+                                hear(to, pin, heard);
                             }
                         }
                         Output::Done(_) => done += 1,

@@ -8,6 +8,7 @@
 
 mod sessions;
 mod summaries;
+mod walks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::ledger::{Door, Notice};
 use crate::mesh;
 use crate::net::{Inbox, Net, SessionEvent};
+use crate::peers::Question;
 use crate::store::{
     ChunkLimit, FlushJob, FlushStep, Folder, LogRequest, Recyclable, RowsFile, Snapshot, SpareRequest, Spent,
     StoreError,
@@ -32,6 +34,7 @@ pub use sessions::Brought;
 
 use sessions::{Pinned, Sessions};
 use summaries::{Summaries, Wanted};
+use walks::Walks;
 
 /// Tasks that may queue. Full: the ledger says links, epochs and flushes again in its next turn, the rest with the next
 /// summary.
@@ -58,6 +61,8 @@ pub enum Task {
     Down(NodeId),
     /// The peer's log does not reach down to what is here: repair with it.
     BelowLog(NodeId, Space),
+    /// Somebody wants to know how the peer differs.
+    Verify(Question, NodeId, Space),
     /// The peer pushed a summary.
     Summary(NodeId, bytes::Bytes),
     /// Something happened in a repair session.
@@ -118,6 +123,7 @@ pub fn run(tools: Tools, mesh: MeshTools, tasks: &Receiver<Task>) -> Result<(), 
     let mut keeper = Keeper {
         summaries: Summaries::new(now, net.clone(), tools.ledger.clone()),
         sessions: Sessions::new(tools.file.placer().clone(), net, tools.ledger.clone()),
+        walks: Walks::new(now, tools.file.clone(), tools.ledger.clone()),
         inbox: sessions,
         clock,
         tools,
@@ -144,6 +150,7 @@ struct Keeper {
     flush: Option<Flush>,
     summaries: Summaries,
     sessions: Sessions,
+    walks: Walks,
     inbox: Inbox<SessionEvent>,
     clock: Clock,
 }
@@ -152,8 +159,8 @@ impl Keeper {
     /// Until there is something to do without being told.
     fn patience(&self) -> Duration {
         let now = self.clock.now().mono;
-        let push = self.summaries.beacons.poll_timeout().at.saturating_since(now);
-        if self.sessions.is_idle() { push } else { push.min(LOOK_PERIOD) }
+        let next = self.summaries.beacons.poll_timeout().at.min(self.walks.poll_timeout()).saturating_since(now);
+        if self.sessions.is_idle() { next } else { next.min(LOOK_PERIOD) }
     }
 
     /// Pushes summaries and drives sessions.
@@ -165,6 +172,9 @@ impl Keeper {
         self.summaries.push(now);
         self.sessions.work(now)?;
         self.sessions.handle_timeout(now);
+        if self.flush.is_none() {
+            self.walks.handle_timeout(now)?;
+        }
         Ok(())
     }
 
@@ -205,7 +215,11 @@ impl Keeper {
             Task::Up(peer) => self.summaries.up(self.clock.now().mono, peer),
             Task::Down(peer) => self.summaries.down(peer),
             Task::BelowLog(peer, space) => {
-                let wanted = Wanted { peer, space, relation: Relation::Apart };
+                let wanted = Wanted { peer, space, relation: Relation::Apart, asked: None };
+                self.sessions.open(self.clock.now().mono, wanted);
+            }
+            Task::Verify(asked, peer, space) => {
+                let wanted = Wanted { peer, space, relation: Relation::Apart, asked: Some(asked) };
                 self.sessions.open(self.clock.now().mono, wanted);
             }
             Task::Summary(peer, summary) => {

@@ -28,6 +28,7 @@ pub mod rows_file;
 pub mod segment;
 mod segment_cursor;
 mod tree;
+mod verify;
 
 pub use check::{Checked, Checking, Fault, Step, check};
 pub use courier::{Courier, Known};
@@ -44,6 +45,7 @@ pub use open::{Store, StoreConfig};
 pub use panics::{blame_library, guarded};
 pub use rows_file::{RowsFile, Snapshot};
 pub use segment::{LogIdentity, StoreId};
+pub use verify::{Damage, Verifier, Walked};
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ mod beacon;
 mod cells;
 mod compare;
 mod glance;
+mod kept;
 mod leave;
 mod look;
 mod message;
@@ -35,7 +36,7 @@ use crate::vector::Vector;
 pub use beacon::{Beacons, Relation, SpaceSummary, Summary, compare};
 pub use cells::Cells;
 pub use look::{Buckets, Glance, Look, Named};
-pub use message::{Answer, Half, Listed, Message, Open, Sight, Turn, Want};
+pub use message::{Answer, Half, Kept, Listed, Message, Open, Sight, Turn, Want};
 pub use session::Session;
 
 /// What a session may cost at most.
@@ -111,6 +112,8 @@ pub struct Cost {
     pub rows_sent: u64,
     /// Rows received.
     pub rows_received: u64,
+    /// Rows of the peer that held nothing new here, and did not travel.
+    pub rows_kept: u64,
 }
 
 /// Why a session came to nothing.

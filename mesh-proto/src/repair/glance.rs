@@ -31,16 +31,15 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
+    /// What the other side must be told of it.
     pub(super) fn encode(&self) -> Named {
-        let [yours, both, mine] = [&self.yours, &self.both, &self.mine].map(|cells| Cells::encode(cells));
-        Named { yours, both, mine }
+        Named { yours: Cells::encode(&self.yours), both: Cells::encode(&self.both) }
     }
 
     /// What the other side named, from where it stands; `None` if it is no list of at most so many cells, each once.
     pub(super) fn decode(named: &Named, most: usize) -> Option<Self> {
-        let Named { yours, both, mine } = named;
-        let [yours, both, mine] = [yours, both, mine].map(|cells| cells.decode(most));
-        let sorted = Self { yours: yours?, both: both?, mine: mine? };
+        let (yours, both) = (named.yours.decode(most)?, named.both.decode(most)?);
+        let sorted = Self { yours, both, mine: Vec::new() };
         let all: BTreeSet<u32> = sorted.all().collect();
         (all.len() == sorted.len() && all.len() <= most).then_some(sorted)
     }
@@ -78,8 +77,8 @@ impl<P: Pin> Side<'_, P> {
 
     /// The estimator of all ids.
     pub(super) fn estimator(&self) -> Result<Estimator, P::Error> {
-        if let Some(stored) = self.pin.estimator(self.space)? {
-            return Ok(stored);
+        if let Some(stored) = self.pin.gist(self.space, Path::ROOT)? {
+            return Ok(stored.estimator);
         }
         let mut estimator = Estimator::default();
         for id in self.ids(Path::ROOT)? {
@@ -93,8 +92,8 @@ impl<P: Pin> Side<'_, P> {
         if capacity == 0 {
             return Ok(Sketch::default());
         }
-        if let Some(stored) = self.pin.sketch(self.space, path)? {
-            return Ok(stored.prefix(capacity));
+        if let Some(stored) = self.pin.gist(self.space, path)? {
+            return Ok(stored.sketch.prefix(capacity));
         }
         let mut sketch = Sketch::new(capacity);
         for id in self.ids(path)? {

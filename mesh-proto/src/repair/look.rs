@@ -29,15 +29,14 @@ pub struct Buckets {
     pub sums: Bytes,
 }
 
-/// Cells in which the two sides differ, as the side that found out says it.
+/// Cells in which the two sides differ, as the side that found out says it. Those in which only it holds rows go without
+/// saying: the rows that the other side never saw follow.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Named {
     /// Only the other side holds rows there; they are wanted.
     pub yours: Cells,
     /// Both sides hold rows there; each sends its own.
     pub both: Cells,
-    /// Only this side holds rows there; those that the other side never saw follow.
-    pub mine: Cells,
 }
 
 /// One thing said at a glance.

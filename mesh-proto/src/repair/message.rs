@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::look::{Glance, Look};
-use crate::id::Space;
+use crate::id::{Dot, Space};
 use crate::rows::RowKey;
 use crate::summary::{Hash, Path};
 use crate::vector::Vector;
@@ -40,8 +40,8 @@ pub struct Open {
 pub struct Answer {
     /// The vector stored in the pin.
     pub vector: Vector,
-    /// The root of the pin's tree.
-    pub root: Hash,
+    /// Whether the root of the pin's tree is the initiator's, too.
+    pub is_equal: bool,
     /// The responder's first turn; an empty one if the roots are equal.
     pub turn: Turn,
 }
@@ -76,7 +76,9 @@ pub struct Turn {
     pub sights: Vec<(Path, Sight)>,
     /// Rows of the sender, in their canonical bytes.
     pub rows: Vec<(RowKey, Bytes)>,
-    /// Places that both hold or the receiver wanted: what the sender has to say of them is in `rows` of this turn.
+    /// Rows of the sender that tell the receiver nothing but what of its own is still there.
+    pub kept: Vec<Kept>,
+    /// Places that both hold or the receiver wanted: what the sender has to say of them is in `rows` and `kept` of this turn.
     pub told: Vec<u64>,
     /// How many more of the cells that the receiver awaits rows of, in order, are told all of.
     pub cells_told: u32,
@@ -85,6 +87,18 @@ pub struct Turn {
     /// Whether the sender has not said all yet. A turn can be empty and have more to come: what was looked at in it turned
     /// out to need no words.
     pub more: bool,
+}
+
+/// A row of which the receiver has applied every write: what of its own the sender still holds, instead of the row. Nothing
+/// would not do: what is missing here was removed there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its key.
+    pub key: RowKey,
+    /// The parts that the sender holds.
+    pub parts: Vec<Dot>,
+    /// The leading bytes of the hash of all its dots, and of that of its bytes: the same dots with other bytes are divergence.
+    pub marks: [[u8; 4]; 2],
 }
 
 /// A place whose rows are wanted.

@@ -134,15 +134,17 @@ impl Session {
     ) -> Result<Self, P::Error> {
         let mut session = Self::new(now, limits, placer, space, pin)?;
         let (root, vector) = (session.my_root, session.vectors.mine.clone());
-        let (count, glance) = (session.side(pin).count()?, session.side(pin).glance(limits.glance_sums)?);
+        let count = session.side(pin).count()?;
+        let sums = if count == 0 { 0 } else { limits.glance_sums };
+        let glance = session.side(pin).glance(sums)?;
         let open = Open { space: session.space.clone(), vector, root, count, glance };
         // An empty side has shown all that it holds.
         if count == 0 {
             session.progress.leave.shown(Path::ROOT, &Sight::Elements(Vec::new()));
         }
         session.progress.leave.begin();
-        session.progress.looks.shown = Shown::Glance { full: limits.glance_sums >= GLANCE_SUMS };
-        session.progress.looks.may_name = limits.glance_sums.min(GLANCE_SUMS);
+        session.progress.looks.shown = Shown::Glance { full: sums >= GLANCE_SUMS };
+        session.progress.looks.may_name = sums.min(GLANCE_SUMS);
         session.outputs.push_back(Output::Send(Message::Open(open)));
         Ok(session)
     }
@@ -159,7 +161,7 @@ impl Session {
         let mut session = Self::new(now, limits, placer, space, pin)?;
         session.vectors.theirs = vector;
         if root == session.my_root {
-            let answer = Answer { vector: session.vectors.mine.clone(), root, turn: Turn::default() };
+            let answer = Answer { vector: session.vectors.mine.clone(), is_equal: true, turn: Turn::default() };
             session.outputs.push_back(Output::Send(Message::Answer(answer)));
             session.finish();
             return Ok(session);
@@ -178,7 +180,7 @@ impl Session {
             Ok(()) => {
                 let turn = session.turn(pin)?;
                 let all = !turn.asks();
-                let answer = Answer { vector: session.vectors.mine.clone(), root: session.my_root, turn };
+                let answer = Answer { vector: session.vectors.mine.clone(), is_equal: false, turn };
                 session.outputs.push_back(Output::Send(Message::Answer(answer)));
                 if all {
                     session.finish();
@@ -275,6 +277,11 @@ impl Session {
         (self.phase != Phase::Over).then(|| silence.min(duration))
     }
 
+    /// How many bytes of the peer's rows it holds.
+    pub fn stage_bytes(&self) -> usize {
+        self.progress.stage.bytes()
+    }
+
     /// The namespace it is about.
     pub fn space(&self) -> &Space {
         &self.space
@@ -282,10 +289,10 @@ impl Session {
 
     /// The answer has come: compares the roots, and takes the first turn.
     fn begin<P: Pin>(&mut self, pin: &P, answer: Answer) -> Result<Result<(), Failure>, P::Error> {
-        let Answer { vector, root, turn } = answer;
+        let Answer { vector, is_equal, turn } = answer;
         self.vectors.theirs = vector;
         self.phase = Phase::Turning { more: false };
-        if root == self.my_root {
+        if is_equal {
             self.finish();
             return Ok(Ok(()));
         }
@@ -305,7 +312,7 @@ impl Session {
             return Ok(broke);
         }
         let owes = self.progress.leave.unanswered() > 0 || !self.progress.looks.owed.is_empty();
-        let unproved = !self.progress.looks.differ.is_empty() && !self.progress.looks.proved;
+        let unproved = self.progress.looks.found && !self.progress.looks.proved;
         if !asks && (owes || unproved) {
             return Ok(Err(Failure::Broke));
         }
@@ -335,9 +342,9 @@ impl Session {
 
     fn finish(&mut self) {
         self.phase = Phase::Over;
-        let Progress { stage, .. } = std::mem::take(&mut self.progress);
+        let Progress { mut stage, .. } = std::mem::take(&mut self.progress);
         let Vectors { mine, theirs } = std::mem::take(&mut self.vectors);
-        let diverged = if mine == theirs { stage.named() } else { Vec::new() };
+        let diverged = stage.diverged(mine == theirs);
         let outcome =
             Outcome { space: self.space.clone(), vector: theirs, stage: stage.into_rows(), diverged, cost: self.cost };
         self.outputs.push_back(Output::Done(Box::new(outcome)));

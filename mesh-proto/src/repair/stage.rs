@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::{DIVERGED_MAX, Failure, Outcome, Pin};
+use super::kept::{has_diverged, restored};
+use super::{DIVERGED_MAX, Failure, Kept, Outcome, Pin};
 use crate::id::Space;
 use crate::replica::Adoption;
 use crate::rows::{Placer, Row, RowKey};
@@ -18,6 +19,8 @@ use crate::wire::decode_row;
 pub(super) struct Stage {
     rows: BTreeMap<RowKey, Option<Row>>,
     bytes: usize,
+    /// Keys whose rows have the same dots on both sides and other bytes.
+    diverged: Vec<RowKey>,
 }
 
 impl Stage {
@@ -37,6 +40,27 @@ impl Stage {
             return Err(Failure::Broke);
         }
         Ok(())
+    }
+
+    /// The peer holds of this row nothing that is new here.
+    pub(super) fn keep<P: Pin>(
+        &mut self,
+        (pin, mine): (&P, &Vector),
+        (space, placer): (&Space, &Placer),
+        kept: &Kept,
+    ) -> Result<Result<(), Failure>, P::Error> {
+        let key = &kept.key;
+        let is_known = kept.parts.iter().all(|&dot| mine.covers(dot));
+        if !is_known || !key.is_in(space) || placer.place(&key.key()) != key.place() {
+            return Ok(Err(Failure::Broke));
+        }
+        let row = pin.row(key)?;
+        if has_diverged(placer, row.as_ref(), kept) && self.diverged.len() < DIVERGED_MAX {
+            self.diverged.push(key.clone());
+        }
+        self.bytes += key.as_bytes().len() + size_of_val(kept.parts.as_slice());
+        let is_new = self.rows.insert(key.clone(), restored(row.as_ref(), kept)).is_none();
+        Ok(if is_new { Ok(()) } else { Err(Failure::Broke) })
     }
 
     /// What it weighs.
@@ -69,17 +93,16 @@ impl Stage {
         Ok(())
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &RowKey> {
-        self.rows.keys()
-    }
-
     pub(super) fn into_rows(self) -> Vec<(RowKey, Option<Row>)> {
         self.rows.into_iter().collect()
     }
 
-    /// The keys of what was staged, as many as are named.
-    pub(super) fn named(&self) -> Vec<RowKey> {
-        self.keys().take(DIVERGED_MAX).cloned().collect()
+    /// The keys that have diverged, as many as are named: under equal vectors, all that were staged.
+    pub(super) fn diverged(&mut self, vectors_are_equal: bool) -> Vec<RowKey> {
+        if vectors_are_equal {
+            return self.rows.keys().take(DIVERGED_MAX).cloned().collect();
+        }
+        std::mem::take(&mut self.diverged)
     }
 }
 

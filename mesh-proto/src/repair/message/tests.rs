@@ -20,12 +20,14 @@ fn messages() -> [Message; 5] {
     ];
     let key = RowKey::new(&space, 0x0102, b"k", Kind::Scalar);
     let wanted = vec![Want { place: 3, both: true }, Want { place: 300, both: false }];
-    let rows = vec![(key, Bytes::from_static(b"row"))];
-    let turn = Turn { sights, rows, told: vec![2], cells_told: 5, wanted, more: true, ..Turn::default() };
+    let rows = vec![(key.clone(), Bytes::from_static(b"row"))];
+    let parts = vec![Dot { replica: ReplicaId([0xab; 16]), seq: 2 }];
+    let kept = vec![Kept { key: key.with_kind(Kind::Expiry), parts, marks: [[1; 4], [2; 4]] }];
+    let turn = Turn { sights, rows, kept, told: vec![2], cells_told: 5, wanted, more: true, ..Turn::default() };
     let glance = || Glance { estimator: Bytes::from_static(&[4, 5]), sums: Bytes::from_static(&[6; 8]) };
     let cells = |cells: &[u32]| Cells::encode(cells);
     let buckets = Buckets { bits: 1, which: Some(vec![0, 300]), capacity: 2, sums: Bytes::from_static(&[7; 3]) };
-    let named = Named { yours: cells(&[1]), both: cells(&[]), mine: cells(&[9, 1 << 30]) };
+    let named = Named { yours: cells(&[1]), both: cells(&[9, 1 << 30]) };
     let looks = vec![
         Look::Anew,
         Look::Glance(glance()),
@@ -36,7 +38,7 @@ fn messages() -> [Message; 5] {
     ];
     [
         Message::Open(Open { space, vector: vector.clone(), root, count: 300, glance: glance() }),
-        Message::Answer(Answer { vector, root, turn: Turn::default() }),
+        Message::Answer(Answer { vector, is_equal: true, turn: Turn::default() }),
         Message::Turn(turn),
         Message::Turn(Turn::default()),
         Message::Turn(Turn { looks, ..Turn::default() }),
@@ -51,14 +53,14 @@ fn hex(bytes: &[u8]) -> String {
 const FROZEN: [&str; 5] = [
     "0100013001aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac02bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
      bbbbbbbbbbac02020405080606060606060606",
-    "010101aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac02bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
-     bbbbbb00000000000000",
+    "010101aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac02010000000000000000",
     "0102000200000002cccccccccccccccccccccccccccccccc0000000000000000000000000000000001010101ac02dddddddd\
-     dddddddddddddddddddddddd0118013000000000000001026b0000010000000000000000000003726f77010205020301ac02\
-     0001",
-    "010200000000000000",
+     dddddddddddddddddddddddd0118013000000000000001026b0000010000000000000000000003726f770118013000000000\
+     000001026b0000000000000000000000000001abababababababababababababababab020101010102020202010205020301\
+     ac020001",
+    "01020000000000000000",
     "01020600010204050806060606060606060201010200ac020203070707030e9e030000004000000040ffffff3f0408080808\
-     04069f0100000080000a9e0200000048ffffff3b05eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee000000000000",
+     04069f01000000800a9e0200000048ffffff3b05eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee00000000000000",
 ];
 
 #[test]

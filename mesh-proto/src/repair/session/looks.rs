@@ -39,8 +39,12 @@ pub(super) enum Shown {
 pub(super) struct Looks {
     /// What this side showed last.
     pub(super) shown: Shown,
-    /// How many cells the peer may name to it.
+    /// In how many cells the peer may find a difference.
     pub(super) may_name: usize,
+    /// The last cell, vacant here, that the peer sent rows of without naming it.
+    unnamed: Option<u32>,
+    /// Whether anything was found by a glance.
+    pub(super) found: bool,
     /// To be said in the next turn.
     pub(super) say: Vec<Look>,
     /// All cells that differ, as far as they are known.
@@ -53,6 +57,17 @@ pub(super) struct Looks {
     pub(super) proved: bool,
     /// Whether a descent from the root is under way.
     pub(super) descends: bool,
+}
+
+/// A row in a cell that was not named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unnamed {
+    /// Nothing lies there: the peer holds rows there alone.
+    Alone,
+    /// Something does, so what the peer read was not the difference.
+    False,
+    /// The peer was shown nothing that it could find this by.
+    Unasked,
 }
 
 /// What a look came to.
@@ -164,6 +179,7 @@ impl Session {
             return Ok(());
         }
         self.progress.looks.differ.extend(named);
+        self.progress.looks.found = true;
         // Nothing differs at a glance, and yet the roots do.
         if all && self.progress.looks.differ.is_empty() {
             self.descend();
@@ -171,13 +187,12 @@ impl Session {
         }
         self.progress.looks.shown = Shown::Nothing;
         self.progress.looks.owed.extend(sorted.with_both(&sorted.yours));
-        self.progress.work.send.extend(sending(&sorted, &sorted.mine, Told::Cell));
+        self.progress.work.send.extend(sending(&sorted, &sorted.mine, Told::No));
         for &cell in &sorted.mine {
             self.progress.stage.absences(pin, &self.space, &self.vectors.theirs, Path::of_cell(cell))?;
         }
-        let encoded = sorted.encode();
-        if sorted.len() > 0 {
-            self.progress.looks.say.push(Look::Cells(encoded));
+        if sorted.len() > sorted.mine.len() {
+            self.progress.looks.say.push(Look::Cells(sorted.encode()));
         }
         if all {
             let rest = self.side(pin).rest(&self.progress.looks.differ)?;
@@ -195,11 +210,9 @@ impl Session {
             return Ok(Err(Failure::Broke));
         }
         self.progress.looks.may_name -= sorted.len();
-        // What one side says that it alone holds must be so: a sketch may have been decoded to anything.
+        self.progress.looks.found = true;
+        // What the peer says that this side alone holds must be so: a sketch may have been decoded to anything.
         let mut false_claim = false;
-        for &cell in &sorted.mine {
-            false_claim |= !self.side(pin).is_vacant(cell)?;
-        }
         for &cell in &sorted.yours {
             false_claim |= self.side(pin).is_vacant(cell)?;
         }
@@ -208,12 +221,30 @@ impl Session {
             return Ok(Ok(()));
         }
         self.progress.looks.differ.extend(sorted.all());
-        self.progress.looks.owed.extend(sorted.with_both(&sorted.mine));
+        self.progress.looks.owed.extend(&sorted.both);
         self.progress.work.send.extend(sending(&sorted, &sorted.yours, Told::Cell));
         for &cell in &sorted.yours {
             self.progress.stage.absences(pin, &self.space, &self.vectors.theirs, Path::of_cell(cell))?;
         }
         Ok(Ok(()))
+    }
+
+    /// What to think of a row in `cell`, which the peer did not name. If it was shown something, it may hold rows alone there.
+    pub(super) fn judge_unnamed<P: Pin>(&mut self, pin: &P, cell: u32) -> Result<Unnamed, P::Error> {
+        let looks = &self.progress.looks;
+        if looks.unnamed == Some(cell) {
+            return Ok(Unnamed::Alone);
+        }
+        let Some(left) = looks.may_name.checked_sub(1).filter(|_| !looks.descends) else {
+            return Ok(Unnamed::Unasked);
+        };
+        // A sketch may have been decoded to anything.
+        if !self.side(pin).is_vacant(cell)? {
+            return Ok(Unnamed::False);
+        }
+        let looks = &mut self.progress.looks;
+        (looks.may_name, looks.unnamed, looks.found) = (left, Some(cell), true);
+        Ok(Unnamed::Alone)
     }
 
     /// Forgets what was found, and shows the root.
@@ -247,6 +278,9 @@ impl Session {
 /// Where rows are to be sent from: `cells`, which only this side holds, and those that both do.
 fn sending(sorted: &Sorted, cells: &[u32], told: Told) -> Vec<Sending> {
     let both: BTreeSet<u32> = sorted.both.iter().copied().collect();
-    let send = |cell| Sending { path: Path::of_cell(cell), both: both.contains(&cell), told, after: None };
+    let send = |cell| {
+        let both = both.contains(&cell);
+        Sending { path: Path::of_cell(cell), both, told: if both { Told::Cell } else { told }, after: None }
+    };
     sorted.with_both(cells).into_iter().map(send).collect()
 }

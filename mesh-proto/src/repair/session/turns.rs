@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::super::compare::{Found, is_sound};
+use super::super::kept::kept;
 use super::super::{Failure, Pin, Sight, Turn, Want};
+use super::looks::Unnamed;
 use super::{Progress, Sending, Session, Told};
 use crate::rows::RowKey;
 use crate::summary::{Path, cell_of};
@@ -21,6 +23,7 @@ impl Session {
     /// Takes in what the peer said in a turn.
     pub(super) fn take_in<P: Pin>(&mut self, pin: &P, turn: Turn) -> Result<Result<(), Failure>, P::Error> {
         self.cost.rows_received += turn.rows.len() as u64;
+        self.cost.rows_kept += turn.kept.len() as u64;
         if let broke @ Err(_) = self.take_looks(pin, turn.looks)? {
             return Ok(broke);
         }
@@ -28,11 +31,25 @@ impl Session {
             return Ok(Ok(()));
         }
         for (key, bytes) in turn.rows {
-            let named = self.progress.looks.differ.contains(&cell_of(key.place()));
-            let put = if named { Ok(()) } else { self.progress.leave.send(key.place()) };
-            let put = put.and_then(|()| self.progress.stage.put((&self.space, &self.placer), key, &bytes));
-            if let Err(failure) = put {
+            match self.judge(pin, key.place())? {
+                Unnamed::Alone => {}
+                Unnamed::False => {
+                    self.descend();
+                    return Ok(Ok(()));
+                }
+                Unnamed::Unasked => return Ok(Err(Failure::Broke)),
+            }
+            if let Err(failure) = self.progress.stage.put((&self.space, &self.placer), key, &bytes) {
                 return Ok(Err(failure));
+            }
+        }
+        for kept in turn.kept {
+            if !self.is_expected(kept.key.place()) {
+                return Ok(Err(Failure::Broke));
+            }
+            let (own, of) = ((pin, &self.vectors.mine), (&self.space, &self.placer));
+            if let broke @ Err(_) = self.progress.stage.keep(own, of, &kept)? {
+                return Ok(broke);
             }
         }
         for _ in 0..turn.cells_told {
@@ -56,6 +73,10 @@ impl Session {
                 self.progress.stage.absences(pin, &self.space, &self.vectors.theirs, path)?;
             }
         }
+        if !turn.sights.is_empty() {
+            // A descent has begun: nothing was found at a glance.
+            self.progress.looks.may_name = 0;
+        }
         for (path, sight) in turn.sights {
             if self.progress.leave.show(path).is_err() || !is_sound(path, &sight) {
                 return Ok(Err(Failure::Broke));
@@ -64,6 +85,16 @@ impl Session {
         }
         let fits = self.progress.stage.bytes() <= self.limits.stage_bytes;
         Ok(if fits { Ok(()) } else { Err(Failure::TooLarge) })
+    }
+
+    /// Whether something is to come of a place.
+    fn is_expected(&self, place: u64) -> bool {
+        self.progress.looks.differ.contains(&cell_of(place)) || self.progress.leave.send(place).is_ok()
+    }
+
+    /// What to think of a row at a place.
+    fn judge<P: Pin>(&mut self, pin: &P, place: u64) -> Result<Unnamed, P::Error> {
+        if self.is_expected(place) { Ok(Unnamed::Alone) } else { self.judge_unnamed(pin, cell_of(place)) }
     }
 
     /// Compares what the peer holds at a path with what is held here.
@@ -130,16 +161,9 @@ impl Session {
         Ok(())
     }
 
-    /// Adds rows to a turn until they weigh `room`, and says that they are all if they are; returns what they weigh. Where
-    /// only this side holds rows, one whose dots the peer's vector all covers was removed there, and is not sent. Under equal
-    /// vectors nothing differs honestly, so both sides must see the rows to name them.
+    /// Adds rows to a turn until they weigh `room`, and says that they are all if they are; returns what they weigh.
     fn send<P: Pin>(&mut self, pin: &P, sending: Sending, turn: &mut Turn, room: usize) -> Result<usize, P::Error> {
-        let theirs = (!sending.both && self.vectors.mine != self.vectors.theirs).then_some(&self.vectors.theirs);
-        let was_removed = |key: &RowKey, bytes: &Bytes| {
-            let Some(theirs) = theirs else { return false };
-            decode_row(key.kind(), bytes).is_ok_and(|row| row.dots().into_iter().all(|dot| theirs.covers(dot)))
-        };
-        let Sending { path, told, after, .. } = sending;
+        let Sending { path, both, told, after } = sending;
         let (mut weight, mut last) = (16, after.clone());
         let mut cut = false;
         pin.rows(&self.space, path, &mut |key, row| {
@@ -151,14 +175,11 @@ impl Session {
                 return ControlFlow::Break(());
             }
             last = Some(key.clone());
-            if !was_removed(key, row) {
-                weight += key.as_bytes().len() + row.len() + 16;
-                turn.rows.push((key.clone(), row.clone()));
-            }
+            weight += self.say_row(turn, (key, row), both);
             ControlFlow::Continue(())
         })?;
         if cut {
-            self.progress.work.send.push_front(Sending { path, both: sending.both, told, after: last });
+            self.progress.work.send.push_front(Sending { path, both, told, after: last });
             // The turn is closed.
             return Ok(weight.max(room));
         }
@@ -168,5 +189,28 @@ impl Session {
             Told::Cell => turn.cells_told += 1,
         }
         Ok(weight)
+    }
+
+    /// Adds to a turn what there is to say of a row; returns what that weighs. A row whose writes the peer has all applied
+    /// was removed there, if only this side holds rows; else its parts say which of the peer's were removed here. Under
+    /// equal vectors nothing differs honestly, so both sides must see the rows to name them.
+    fn say_row(&self, turn: &mut Turn, (key, bytes): (&RowKey, &Bytes), both: bool) -> usize {
+        let theirs = &self.vectors.theirs;
+        let kept = match decode_row(key.kind(), bytes) {
+            Ok(row) if self.vectors.mine != *theirs => kept(&self.placer, key, &row, theirs),
+            Ok(_) | Err(_) => None,
+        };
+        match kept {
+            Some(kept) if both => {
+                let weight = key.as_bytes().len() + 24 * kept.parts.len() + 24;
+                turn.kept.push(kept);
+                weight
+            }
+            Some(_) => 0,
+            None => {
+                turn.rows.push((key.clone(), bytes.clone()));
+                key.as_bytes().len() + bytes.len() + 16
+            }
+        }
     }
 }

@@ -146,7 +146,7 @@ fn sketches_are_decoded_in_stretches_and_nothing_is_said_meanwhile() {
     let limits = Limits { stretch_sums: 64, ..Limits::default() };
     let sketches = Look::Buckets(Buckets { bits: 4, which: None, capacity: 32, sums: vec![7; 8 * 32 * 16].into() });
     let turn = Turn { looks: vec![sketches], ..Turn::default() };
-    let answer = Message::Answer(Answer { vector: upto(9), root: Hash([1; 32]), turn });
+    let answer = Message::Answer(Answer { vector: upto(9), is_equal: false, turn });
     let begun = || {
         let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), &pin);
         session.poll_output();
@@ -169,11 +169,58 @@ fn sketches_are_decoded_in_stretches_and_nothing_is_said_meanwhile() {
     assert_eq!(hasty.poll_output(), None);
 }
 
+/// The expiry of "k" under one dot, with any deadline, beside a row of its own seq.
+fn damaged(deadline_ms: u64, seq: u64) -> MemoryContent {
+    let row = |key: &str, seq: u64, deadline_ms| {
+        let mut register = crate::crdt::Register::default();
+        register.insert(Dot { replica: ReplicaId([1; 16]), seq }, deadline_ms);
+        let place = placer().place(key.as_bytes());
+        (RowKey::new(&space(), place, key.as_bytes(), crate::rows::Kind::Expiry), Row::Expiry(register))
+    };
+    let rows = [row("k", 1, deadline_ms), row("other", seq, 7)].into();
+    MemoryContent::settled(&placer(), &space(), &rows, upto(seq))
+}
+
+#[test]
+fn equal_dots_with_other_bytes_are_named_under_other_vectors_too() {
+    let named = |outcome: Outcome| outcome.diverged.iter().map(RowKey::key).collect::<Vec<_>>();
+    for limits in [Limits::default(), Limits::blind()] {
+        let (left, right, _) = converse(&damaged(5, 2), &damaged(6, 3), limits);
+        assert_eq!((named(done(left)), named(done(right))), (vec!["k".into()], vec!["k".into()]));
+        let (left, right, _) = converse(&damaged(5, 2), &damaged(5, 3), limits);
+        assert_eq!((named(done(left)), named(done(right))), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn parts_kept_that_this_side_never_saw_end_the_session() {
+    let pin = content((0..100).map(|n| (format!("k{n}"), 1)), upto(1));
+    let key = |name: &str| {
+        let place = placer().place(name.as_bytes());
+        RowKey::new(&space(), place, name.as_bytes(), crate::rows::Kind::Expiry)
+    };
+    let after = |key: RowKey, seq: u64| {
+        let parts = vec![Dot { replica: ReplicaId([1; 16]), seq }];
+        let kept = vec![Kept { key: key.clone(), parts, marks: [[0; 4]; 2] }];
+        let both = Cells::encode(&[crate::summary::cell_of(placer().place(b"k1"))]);
+        let looks = vec![Look::Cells(Named { both, ..Named::default() })];
+        let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
+        session.poll_output();
+        let turn = Turn { looks, kept, more: true, ..Turn::default() };
+        let answer = Message::Answer(Answer { vector: upto(9), is_equal: false, turn });
+        let Ok(()) = session.handle_input(Instant::ZERO, &pin, answer);
+        session.poll_output()
+    };
+    assert!(matches!(after(key("k1"), 1), Some(Output::Send(_))));
+    assert_eq!(after(key("k1"), 2), Some(Output::Failed(Failure::Broke)));
+    assert_eq!(after(key("k2"), 1), Some(Output::Failed(Failure::Broke)));
+}
+
 fn begun(pin: &MemoryContent, looks: Vec<Look>) -> Option<Output> {
     let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), pin);
     session.poll_output();
     let turn = Turn { looks, ..Turn::default() };
-    let answer = Message::Answer(Answer { vector: upto(9), root: Hash([1; 32]), turn });
+    let answer = Message::Answer(Answer { vector: upto(9), is_equal: false, turn });
     let Ok(()) = session.handle_input(Instant::ZERO, pin, answer);
     std::iter::from_fn(|| session.poll_output()).find(|output| !matches!(output, Output::Send(_)))
 }
@@ -192,18 +239,52 @@ fn looks_that_no_honest_side_shows_end_the_session() {
         ("a capacity beyond all", buckets(0, None, 300, sums(300))),
         ("buckets beyond all", buckets(200, None, 3, sums(3))),
         ("a list of other lengths", Look::List(cells(&[1, 2]), vec![0; 4].into())),
-        ("more cells than sums", Look::Cells(Named { mine: cells(&(0..40).collect::<Vec<_>>()), ..Named::default() })),
-        ("a cell twice", Look::Cells(Named { mine: cells(&[1]), both: cells(&[1]), ..Named::default() })),
+        ("more cells than sums", Look::Cells(Named { both: cells(&(0..40).collect::<Vec<_>>()), ..Named::default() })),
+        ("a cell twice", Look::Cells(Named { yours: cells(&[1]), both: cells(&[1]) })),
     ];
     for (case, look) in cases {
         assert_eq!(begun(&pin, vec![look]), Some(Output::Failed(Failure::Broke)), "{case}");
     }
     // Sketches of anything decode to nothing that can be: it goes on with a descent.
     assert_eq!(begun(&pin, vec![buckets(1, None, 3, sums(6))]), None);
-    // Cells that are said to be the peer's alone, and are not.
-    let place = placer().place(b"k1");
-    let named = Named { mine: cells(&[crate::summary::cell_of(place)]), ..Named::default() };
+    // A cell that is said to be taken here, and is not.
+    let named = Named { yours: cells(&[7]), ..Named::default() };
     assert_eq!(begun(&pin, vec![Look::Cells(named)]), None);
+}
+
+#[test]
+fn rows_in_cells_that_were_not_named_are_the_peers_alone_or_the_glance_was_wrong() {
+    let pin = content((0..100).map(|n| (format!("k{n}"), 1)), upto(1));
+    let after = |limits: Limits, key: &str, looks: Vec<Look>| {
+        let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), &pin);
+        session.poll_output();
+        let other = content([(key.to_owned(), 5)], upto(9));
+        let place = placer().place(key.as_bytes());
+        let mut rows = Vec::new();
+        let Ok(()) = other.rows(&space(), Path::of_place(place), &mut |key, row| {
+            rows.push((key.clone(), row.clone()));
+            std::ops::ControlFlow::Continue(())
+        });
+        let turn = Turn { looks, rows, ..Turn::default() };
+        let Ok(()) = session.handle_input(
+            Instant::ZERO,
+            &pin,
+            Message::Answer(Answer { vector: upto(9), is_equal: false, turn }),
+        );
+        std::iter::from_fn(|| session.poll_output()).last()
+    };
+    let Ok(proof) = crate::summary::hash_without(&pin, &placer(), &space(), &[]);
+    let proof = Look::Rest(*proof.0.first_chunk().expect("32 bytes begin with 16"));
+    let looks = |output: Option<Output>| match output {
+        Some(Output::Send(Message::Turn(turn))) => turn.looks,
+        other => panic!("no turn, but {other:?}"),
+    };
+    assert!(matches!(after(Limits::default(), "new", vec![proof.clone()]), Some(Output::Done(_))));
+    assert_eq!(looks(after(Limits::default(), "k1", vec![proof.clone()])), [Look::Anew]);
+    assert_eq!(looks(after(Limits::default(), "new", vec![Look::Rest([1; 16])])), [Look::Anew]);
+    let broke = Some(Output::Failed(Failure::Broke));
+    assert_eq!(after(Limits::default(), "new", vec![]), broke);
+    assert_eq!(after(Limits::blind(), "new", vec![]), broke);
 }
 
 #[test]
@@ -211,9 +292,9 @@ fn what_is_named_without_a_proof_of_the_rest_is_not_adopted() {
     let pin = content((0..100).map(|n| (format!("k{n}"), 1)), upto(1));
     let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
     session.poll_output();
-    let named = Named { mine: Cells::encode(&[7]), ..Named::default() };
+    let named = Named { both: Cells::encode(&[7]), ..Named::default() };
     let turn = Turn { looks: vec![Look::Cells(named)], cells_told: 1, ..Turn::default() };
-    let answer = Message::Answer(Answer { vector: upto(9), root: Hash([1; 32]), turn });
+    let answer = Message::Answer(Answer { vector: upto(9), is_equal: false, turn });
     let Ok(()) = session.handle_input(Instant::ZERO, &pin, answer);
     assert_eq!(session.poll_output(), Some(Output::Failed(Failure::Broke)));
 }

@@ -23,7 +23,7 @@ fn filled(number: u8, keys: usize) -> MemoryContent {
 fn begun(pin: &MemoryContent, limits: Limits, sight: Sight) -> Session {
     let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), pin);
     let turn = Turn { sights: vec![(Path::ROOT, sight)], ..Turn::default() };
-    let answer = Answer { vector: Vector::new(), root: Hash([1; 32]), turn };
+    let answer = Answer { vector: Vector::new(), is_equal: false, turn };
     let Ok(()) = session.handle_input(Instant::ZERO, pin, Message::Answer(answer));
     session
 }
@@ -183,7 +183,7 @@ fn silence_and_messages_out_of_place_end_the_session() {
         assert_eq!(end(&mut session), Some(Output::Failed(Failure::Broke)));
     }
     let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
-    let answer = Answer { vector: Vector::new(), root: Hash([1; 32]), turn: Turn::default() };
+    let answer = Answer { vector: Vector::new(), is_equal: false, turn: Turn::default() };
     let Ok(()) = session.handle_input(Instant::ZERO, &pin, Message::Answer(answer));
     assert_eq!(end(&mut session), Some(Output::Failed(Failure::Broke)));
 }

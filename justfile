@@ -62,3 +62,7 @@ ci:
 # membership in figures, beside foca on the same simulated network; the everyday tests hold a smaller version
 bench-membership *args:
     cargo bench -p everett-tests --bench membership -- {{args}}
+
+# what range repair costs, beside the crates that find differences between sets
+bench-repair *args:
+    cargo bench -p everett-tests --bench repair -- {{args}}

@@ -8,6 +8,7 @@
 
 mod sessions;
 mod summaries;
+mod walks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +17,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use everett_mesh_proto::id::{NodeId, Space};
 use everett_mesh_proto::membership::Record;
 use everett_mesh_proto::push::Vectors;
+use everett_mesh_proto::repair::Relation;
 use everett_mesh_proto::replica::PinId;
 
 use crate::clock::Clock;
 use crate::ledger::{Door, Notice};
 use crate::mesh;
 use crate::net::{Inbox, Net, SessionEvent};
+use crate::peers::Question;
 use crate::store::{
     ChunkLimit, FlushJob, FlushStep, Folder, LogRequest, Recyclable, RowsFile, Snapshot, SpareRequest, Spent,
     StoreError,
@@ -30,7 +33,8 @@ use crate::store::{
 pub use sessions::Brought;
 
 use sessions::{Pinned, Sessions};
-use summaries::Summaries;
+use summaries::{Summaries, Wanted};
+use walks::Walks;
 
 /// Tasks that may queue. Full: the ledger says links, epochs and flushes again in its next turn, the rest with the next
 /// summary.
@@ -57,6 +61,8 @@ pub enum Task {
     Down(NodeId),
     /// The peer's log does not reach down to what is here: repair with it.
     BelowLog(NodeId, Space),
+    /// Somebody wants to know how the peer differs.
+    Verify(Question, NodeId, Space),
     /// The peer pushed a summary.
     Summary(NodeId, bytes::Bytes),
     /// Something happened in a repair session.
@@ -117,6 +123,7 @@ pub fn run(tools: Tools, mesh: MeshTools, tasks: &Receiver<Task>) -> Result<(), 
     let mut keeper = Keeper {
         summaries: Summaries::new(now, net.clone(), tools.ledger.clone()),
         sessions: Sessions::new(tools.file.placer().clone(), net, tools.ledger.clone()),
+        walks: Walks::new(now, tools.file.clone(), tools.ledger.clone()),
         inbox: sessions,
         clock,
         tools,
@@ -125,7 +132,8 @@ pub fn run(tools: Tools, mesh: MeshTools, tasks: &Receiver<Task>) -> Result<(), 
     // What an earlier life left is what there is to tell of.
     keeper.settled(None, &Arc::new(keeper.tools.file.snapshot()?))?;
     loop {
-        let patience = if keeper.flush.is_some() { Duration::ZERO } else { keeper.patience() };
+        let is_busy = keeper.flush.is_some() || keeper.sessions.is_working();
+        let patience = if is_busy { Duration::ZERO } else { keeper.patience() };
         match tasks.recv_timeout(patience) {
             Ok(task) => keeper.take(task)?,
             // The thread ends only once the flush is done.
@@ -142,6 +150,7 @@ struct Keeper {
     flush: Option<Flush>,
     summaries: Summaries,
     sessions: Sessions,
+    walks: Walks,
     inbox: Inbox<SessionEvent>,
     clock: Clock,
 }
@@ -150,8 +159,8 @@ impl Keeper {
     /// Until there is something to do without being told.
     fn patience(&self) -> Duration {
         let now = self.clock.now().mono;
-        let push = self.summaries.beacons.poll_timeout().at.saturating_since(now);
-        if self.sessions.is_idle() { push } else { push.min(LOOK_PERIOD) }
+        let next = self.summaries.beacons.poll_timeout().at.min(self.walks.poll_timeout()).saturating_since(now);
+        if self.sessions.is_idle() { next } else { next.min(LOOK_PERIOD) }
     }
 
     /// Pushes summaries and drives sessions.
@@ -161,15 +170,19 @@ impl Keeper {
             self.sessions.heed(now, event)?;
         }
         self.summaries.push(now);
+        self.sessions.work(now)?;
         self.sessions.handle_timeout(now);
+        if self.flush.is_none() {
+            self.walks.handle_timeout(now)?;
+        }
         Ok(())
     }
 
     /// Rows and tree stand at a new commit.
     fn settled(&mut self, pin: Option<PinId>, snapshot: &Arc<Snapshot>) -> Result<(), StoreError> {
         let now = self.clock.now().mono;
-        for (peer, space) in self.summaries.settled(now, snapshot)? {
-            self.sessions.open(now, peer, space);
+        for wanted in self.summaries.settled(now, snapshot)? {
+            self.sessions.open(now, wanted);
         }
         if let Some(pin) = pin {
             self.sessions.settled(now, &Pinned { pin, snapshot: Arc::clone(snapshot) })?;
@@ -201,11 +214,18 @@ impl Keeper {
             }
             Task::Up(peer) => self.summaries.up(self.clock.now().mono, peer),
             Task::Down(peer) => self.summaries.down(peer),
-            Task::BelowLog(peer, space) => self.sessions.open(self.clock.now().mono, peer, space),
+            Task::BelowLog(peer, space) => {
+                let wanted = Wanted { peer, space, relation: Relation::Apart, asked: None };
+                self.sessions.open(self.clock.now().mono, wanted);
+            }
+            Task::Verify(asked, peer, space) => {
+                let wanted = Wanted { peer, space, relation: Relation::Apart, asked: Some(asked) };
+                self.sessions.open(self.clock.now().mono, wanted);
+            }
             Task::Summary(peer, summary) => {
                 let now = self.clock.now().mono;
-                for (peer, space) in self.summaries.heard(peer, &summary) {
-                    self.sessions.open(now, peer, space);
+                for wanted in self.summaries.heard(peer, &summary) {
+                    self.sessions.open(now, wanted);
                 }
             }
             // The inbox is read after every task.

@@ -3,6 +3,7 @@
 //! The ledger owns it, changes it as peers speak, and reads it for `WAIT`, `INFO` and `MESH.PEERS`. It sends nothing.
 
 mod links;
+mod question;
 
 use std::sync::Arc;
 
@@ -16,8 +17,10 @@ use everett_mesh_proto::vector::Vector;
 
 use crate::mesh::{Listed, Tally};
 use crate::metrics::{Metrics, PeerPath};
+use crate::store::Damage;
 
 pub use links::{PeerLink, PeerLinks, PeerReport};
+pub use question::{ANSWER_PATIENCE, Found, Question, Questions};
 
 /// What was counted since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -30,10 +33,18 @@ pub struct Counts {
     pub skewed: u64,
     /// Rows found with equal dots and different bytes, and other divergence.
     pub divergences: u64,
+    /// Leaves of the tree whose rows are not as they were written.
+    pub damaged: u64,
     /// Peers that held more of our living id than we do.
     pub forks: u64,
     /// What repair sessions brought and was adopted.
     pub repairs: u64,
+    /// Of them, those that brought nothing but a vector: the content had come as ops.
+    pub repairs_of_vectors: u64,
+    /// Of them, those that found divergence.
+    pub repairs_of_divergence: u64,
+    /// Turns of all sessions that brought something.
+    pub session_turns: u64,
     /// Rows in it, absences included.
     pub repaired_rows: u64,
     /// Times that a peer broke the protocol of data.
@@ -64,6 +75,8 @@ pub struct Peers {
     pub push: Push,
     /// The links.
     pub links: PeerLinks,
+    /// Who wants to know how a peer differs.
+    pub questions: Questions,
     /// Counters for reports.
     pub counts: Counts,
     /// Whether a later life of this node has silenced this one.
@@ -84,6 +97,7 @@ impl Peers {
         Self {
             push: Push::new(durable.upto()),
             links: PeerLinks::default(),
+            questions: Questions::default(),
             counts: Counts::default(),
             fenced: false,
             seeds_unreached: 0,
@@ -190,6 +204,15 @@ impl Peers {
                 self.counts.divergences += 1;
                 tracing::error!(%space, key = %key.escape_ascii(), "divergence: equal dots, different bytes");
             }
+        }
+    }
+
+    /// Rows on this disk are not what a leaf of the tree was made of.
+    pub fn damaged(&mut self, damage: &Damage) {
+        self.counts.damaged += 1;
+        for key in &damage.keys {
+            let key = key.escape_ascii();
+            tracing::error!(space = %damage.space, %key, "damage: this row, or a neighbour of it, is not as it was written");
         }
     }
 

@@ -29,6 +29,7 @@ pub mod segment;
 mod segment_cursor;
 mod table;
 mod tree;
+mod verify;
 
 pub use check::{Checked, Checking, Fault, Step, check};
 pub use courier::{Courier, Known};
@@ -45,6 +46,7 @@ pub use open::{Store, StoreConfig};
 pub use panics::{blame_library, guarded};
 pub use rows_file::{RowsFile, Snapshot};
 pub use segment::{LogIdentity, StoreId};
+pub use verify::{Damage, Verifier, Walked};
 
 #[cfg(test)]
 mod tests;

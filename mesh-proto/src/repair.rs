@@ -10,12 +10,18 @@
 //! removed* where they lie inside, so the vectors, exchanged first, decide the direction and nothing stale travels.
 //!
 //! Invariants: every message is computed from the pins; nothing is adopted from a session that did not end well; bytes,
-//! rows and turns are bounded, and a peer that breaks a bound ends the session, nothing else. After range-based set
-//! reconciliation (Meyer, SRDS 2023) over a fixed trie: it costs a round trip per level, and always works.
+//! rows and turns are bounded, and a peer that breaks a bound ends the session, nothing else; what sketches found counts only
+//! once the hash of all the rest has been compared. First PinSketch by buckets, which needs a round trip or two; then, if that
+//! does not come out, range-based set reconciliation (Meyer, SRDS 2023) over a fixed trie: it costs a round trip per level,
+//! and always works.
 
 mod beacon;
+mod cells;
 mod compare;
+mod glance;
+mod kept;
 mod leave;
+mod look;
 mod message;
 mod session;
 mod stage;
@@ -28,7 +34,9 @@ use crate::summary::Content;
 use crate::vector::Vector;
 
 pub use beacon::{Beacons, Relation, SpaceSummary, Summary, compare};
-pub use message::{Answer, Half, Listed, Message, Open, Sight, Turn, Want};
+pub use cells::Cells;
+pub use look::{Buckets, Glance, Look, Named};
+pub use message::{Answer, Half, Kept, Listed, Message, Open, Sight, Turn, Want};
 pub use session::Session;
 
 /// What a session may cost at most.
@@ -38,6 +46,11 @@ pub struct Limits {
     pub turn_bytes: usize,
     /// Paths that a turn carries before it is closed, some 260 bytes each; and as many times sixteen places.
     pub turn_entries: usize,
+    /// Power sums in the initiator's first word: 32 go with an estimator, fewer are for few differences, none make it a
+    /// descent.
+    pub glance_sums: usize,
+    /// Power sums that are decoded at a stretch; see [`Session::work`].
+    pub stretch_sums: usize,
     /// Bytes of the peer's rows that are kept until adoption.
     pub stage_bytes: usize,
     /// From the first message to the last.
@@ -51,10 +64,24 @@ impl Default for Limits {
         Self {
             turn_bytes: 1 << 20,
             turn_entries: 512,
+            glance_sums: 32,
+            stretch_sums: 1 << 10,
             stage_bytes: 1 << 30,
             duration: Duration::from_mins(30),
             silence: Duration::from_secs(30),
         }
+    }
+}
+
+impl Limits {
+    /// For a session that is expected to find next to nothing.
+    pub fn tiny() -> Self {
+        Self { glance_sums: 16, ..Self::default() }
+    }
+
+    /// For a session that is expected to find equal content, or one that descends in any case.
+    pub fn blind() -> Self {
+        Self { glance_sums: 0, ..Self::default() }
     }
 }
 
@@ -85,6 +112,8 @@ pub struct Cost {
     pub rows_sent: u64,
     /// Rows received.
     pub rows_received: u64,
+    /// Rows of the peer that held nothing new here, and did not travel.
+    pub rows_kept: u64,
 }
 
 /// Why a session came to nothing.

@@ -109,6 +109,22 @@ impl Row {
         }
     }
 
+    /// The dots whose absence under a vector that covers them means that a part was removed.
+    pub fn parts(&self) -> Vec<Dot> {
+        match self {
+            Self::Expiry(register) => register.dots(),
+            Self::Scalar(scalar) => scalar.parts(),
+        }
+    }
+
+    /// Only these parts of it.
+    pub fn restricted(&self, parts: &[Dot]) -> Self {
+        match self {
+            Self::Expiry(register) => Self::Expiry(register.restricted(parts)),
+            Self::Scalar(scalar) => Self::Scalar(scalar.restricted(parts)),
+        }
+    }
+
     /// The join of two states of one row, each under its store's vector.
     ///
     /// Rows of different kinds are different rows; joining them is a bug of the caller.

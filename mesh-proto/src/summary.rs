@@ -7,10 +7,17 @@
 //! with the rows that changed, reading only the leaves that hold them.
 //!
 //! After Merkle 1987 and the anti-entropy trees of Dynamo (DeCandia et al. 2007, section 4.7), with a canonical shape.
-//! Sketches on the larger nodes would find differences in one shot; they would stand beside this, not replace it.
+//! Gists find differences in one shot, and prove nothing; they stand beside the tree's larger nodes, which do.
 
+mod estimator;
+mod field;
+mod gist;
 mod path;
+mod rest;
+mod sketch;
 mod tree;
+
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -18,11 +25,19 @@ use serde::{Deserialize, Serialize};
 use crate::id::Space;
 use crate::rows::{Placer, RowKey};
 
+pub use estimator::{ESTIMATOR_BYTES, Estimator};
+pub use gist::{GIST_BYTES, Gist};
 pub use path::{CHILDREN, Path};
+pub(crate) use rest::hash_without;
+pub use sketch::{CAPACITY_MAX, Sketch};
 pub use tree::{rebuild, update};
 
 /// A node with more elements than this has children.
 pub const LEAF_MAX: u64 = 64;
+
+/// A node with more elements than this has its [`Gist`] stored; one is kept until they are fewer than half of it, so that a
+/// node about this size does not make and drop one with every flush.
+pub const GIST_MIN: u64 = 2_048;
 
 /// A keyed, collision-resistant hash. Zero stands for "nothing there".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -80,6 +95,24 @@ pub struct Element {
     pub digest: Hash,
 }
 
+impl Element {
+    /// What stands for it in sketches: the upper half of its place, and the first part of its digest.
+    pub fn id(&self) -> u64 {
+        let digest = u32::from_be_bytes(*self.digest.0.first_chunk().expect("32 bytes begin with 4"));
+        (self.place & 0xffff_ffff_0000_0000 | u64::from(digest)).max(1)
+    }
+
+    /// The upper half of its place: what an id says of where it lies.
+    pub fn cell(&self) -> u32 {
+        cell_of(self.place)
+    }
+}
+
+/// The cell of a place or of an id.
+pub fn cell_of(place: u64) -> u32 {
+    u32::try_from(place >> 32).expect("half of 64 bits")
+}
+
 /// Rows and tree of one commit, to be read.
 pub trait Content {
     /// Why a read failed.
@@ -93,14 +126,20 @@ pub trait Content {
         &self,
         space: &Space,
         path: Path,
-        visit: &mut dyn FnMut(&RowKey, &Bytes) -> std::ops::ControlFlow<()>,
+        visit: &mut dyn FnMut(&RowKey, &Bytes) -> ControlFlow<()>,
     ) -> Result<(), Self::Error>;
+
+    /// The gist of what is in `path`, where one is stored; elsewhere it is made from the rows.
+    fn gist(&self, space: &Space, path: Path) -> Result<Option<Gist>, Self::Error>;
 }
 
 /// The same, while its tree is being brought up to date with its rows.
 pub trait Tree: Content {
     /// Stores a node, or removes it.
     fn set_node(&mut self, space: &Space, path: Path, node: Option<Node>) -> Result<(), Self::Error>;
+
+    /// Stores a gist, or removes it.
+    fn set_gist(&mut self, space: &Space, path: Path, gist: Option<&Gist>) -> Result<(), Self::Error>;
 }
 
 /// The root of the tree of `space`; zero for an empty namespace.
@@ -110,22 +149,37 @@ pub fn root<C: Content>(content: &C, space: &Space) -> Result<Hash, C::Error> {
 
 /// The elements of `space` in `path`, in order.
 pub fn elements<C: Content>(content: &C, placer: &Placer, space: &Space, path: Path) -> Result<Vec<Element>, C::Error> {
+    Ok(elements_upto(content, placer, space, (path, usize::MAX))?.unwrap_or_default())
+}
+
+/// The elements of `space` in a path, in order, if they are no more than so many.
+fn elements_upto<C: Content>(
+    content: &C,
+    placer: &Placer,
+    space: &Space,
+    (path, most): (Path, usize),
+) -> Result<Option<Vec<Element>>, C::Error> {
     let mut elements = Vec::new();
     let mut open: Option<(u64, blake3::Hasher)> = None;
+    let mut fits = true;
     content.rows(space, path, &mut |key, row| {
         let place = key.place();
         if open.as_ref().is_some_and(|(open, _)| *open != place) {
             elements.extend(open.take().map(close));
+            fits = elements.len() < most;
+            if !fits {
+                return ControlFlow::Break(());
+            }
         }
         let (_, hasher) = open.get_or_insert_with(|| (place, placer.hasher()));
         for part in [key.as_bytes(), row] {
             hasher.update(&(part.len() as u64).to_be_bytes());
             hasher.update(part);
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     })?;
     elements.extend(open.map(close));
-    Ok(elements)
+    Ok(fits.then_some(elements))
 }
 
 /// What a leaf with these elements hashes to; zero for none.
@@ -139,6 +193,16 @@ pub fn leaf_hash(placer: &Placer, elements: &[Element]) -> Hash {
     for element in elements {
         hasher.update(&element.place.to_be_bytes());
         hasher.update(&element.digest.0);
+    }
+    Hash(hasher.finalize().into())
+}
+
+/// What an inner node hashes to, whose children hash to these; zero for a child without elements.
+fn inner_hash(placer: &Placer, children: impl Iterator<Item = Hash>) -> Hash {
+    let mut hasher = placer.hasher();
+    hasher.update(b"inner");
+    for child in children {
+        hasher.update(&child.0);
     }
     Hash(hasher.finalize().into())
 }

@@ -215,6 +215,20 @@ fn a_disk_put_back_loses_neither_what_reached_a_peer_nor_what_follows() {
 }
 
 #[test]
+fn a_node_is_compared_with_another_by_name() {
+    let cluster = Cluster::of(2);
+    set(&mut cluster.client(0), "k", "v");
+    cluster.wait_until_converged();
+    let verify = |node: &str| cmd("MESH.VERIFY").arg(node).query::<Vec<redis::Value>>(&mut cluster.client(0));
+    let names = ["rows", "keys", "diverged"].map(|name| redis::Value::BulkString(name.into()));
+    let nothing = [redis::Value::Int(0), redis::Value::Array(Vec::new()), redis::Value::Array(Vec::new())];
+    let expected: Vec<_> = names.into_iter().zip(nothing).flat_map(|(name, value)| [name, value]).collect();
+    assert_eq!(verify("b").expect("a session comes to an end"), expected);
+    let error = verify("nobody").expect_err("nobody has that name");
+    assert!(error.to_string().contains("no other node has that name"), "{error}");
+}
+
+#[test]
 fn an_agent_that_is_told_to_stop_leaves_with_everything_on_disk() {
     let mut cluster = Cluster::of(2);
     set(&mut cluster.client(1), "kept", "yes");

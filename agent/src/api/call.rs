@@ -12,6 +12,7 @@ use super::notify::{Classes, Event, Named, names_of};
 use super::refusal::{Refusal, Stop};
 use super::resp::{Args, Reply, parse_i64};
 use super::session::Session;
+use crate::peers::Question;
 use crate::store::StoreError;
 
 /// What a command's function gets. It writes exactly one reply, or refuses.
@@ -49,6 +50,13 @@ pub enum Wait {
         /// When it stops waiting; never if none.
         until: Option<Instant>,
     },
+    /// How a peer differs.
+    Verify {
+        /// What was asked.
+        question: Question,
+        /// When it stops waiting.
+        until: Instant,
+    },
     /// The roots of a settled state.
     Digest {
         /// The commit that it must reflect.
@@ -61,6 +69,7 @@ impl Wait {
     pub fn until(&self) -> Option<Instant> {
         match self {
             Self::Copies { until, .. } => *until,
+            Self::Verify { until, .. } => Some(*until),
             Self::Digest { .. } => None,
         }
     }

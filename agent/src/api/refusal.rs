@@ -68,6 +68,9 @@ pub enum Refusal {
     /// Not one of the numbered namespaces.
     #[error("ERR DB index is out of range")]
     DbIndex,
+    /// Not the name of another node.
+    #[error("ERR no other node has that name")]
+    UnknownNode,
     /// A timeout below zero.
     #[error("ERR timeout is negative")]
     TimeoutNegative,

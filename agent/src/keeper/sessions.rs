@@ -6,21 +6,28 @@
 //! Invariants: one session at a time that this side opened with a peer, a few in all, and a few that peers opened; a
 //! session that fails is tried again with growing patience; a pin is closed when its last session ends.
 
+mod running;
+
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everett_mesh_proto::id::{NodeId, Space};
-use everett_mesh_proto::repair::{Limits, Message, Open, Outcome, Output, Session};
+use everett_mesh_proto::id::NodeId;
+use everett_mesh_proto::repair::{DIVERGED_MAX, Limits, Message, Outcome, Output, Relation, Session};
 use everett_mesh_proto::replica::PinId;
-use everett_mesh_proto::rows::Placer;
+use everett_mesh_proto::rows::{Placer, RowKey};
 use everett_mesh_proto::time::Instant;
 use everett_mesh_proto::wire::{Received, encode_frame};
 
 use crate::ledger::{Door, Notice};
 use crate::metrics::Path;
-use crate::net::{Command, Net, SessionEvent, SessionId, SessionSender};
+use crate::net::{Command, Net, SessionEvent, SessionId};
+use crate::peers::{Found, Question};
 use crate::store::{Snapshot, StoreError};
+
+use super::summaries::Wanted;
+use running::{Role, Running, Stage, Talk};
 
 /// How long a session may wait for the net, for the flush, for the peer's first word, which waits for a flush there.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -30,6 +37,9 @@ const OWN_MAX: usize = 4;
 
 /// Sessions that peers opened, at most.
 const PEERS_MAX: usize = 8;
+
+/// Bytes of peers' rows that all sessions together may hold until adoption.
+const STAGES_BYTES_MAX: usize = 2 << 30;
 
 /// The pause after a failed session with a peer; it doubles with each.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -57,36 +67,6 @@ pub struct Brought {
     pub snapshot: Arc<Snapshot>,
 }
 
-enum Stage {
-    /// The peer opened it and has not said what it is about.
-    Silent,
-    /// It waits for a settled snapshot.
-    Settling(Role),
-    /// It runs.
-    Running(Talk),
-}
-
-/// A session that runs.
-struct Talk {
-    session: Box<Session>,
-    pinned: Pinned,
-    /// Until the peer has said something, the session's own clock means nothing: the peer may be flushing.
-    heard: bool,
-}
-
-enum Role {
-    Initiator(Space),
-    Responder(Open),
-}
-
-struct Running {
-    peer: NodeId,
-    sender: SessionSender,
-    stage: Stage,
-    began: Instant,
-    own: bool,
-}
-
 /// A peer's record as a partner.
 #[derive(Clone, Copy, Default)]
 struct Partner {
@@ -99,10 +79,12 @@ pub(super) struct Sessions {
     placer: Placer,
     net: Net,
     ledger: Door<Notice>,
-    opening: BTreeMap<u64, (NodeId, Space, Instant)>,
+    opening: BTreeMap<u64, (Wanted, Instant)>,
     running: BTreeMap<SessionId, Running>,
     partners: BTreeMap<NodeId, Partner>,
     ticket: u64,
+    /// Which session was last given a stretch of work.
+    worked: Option<SessionId>,
 }
 
 impl Sessions {
@@ -115,23 +97,40 @@ impl Sessions {
             running: BTreeMap::new(),
             partners: BTreeMap::new(),
             ticket: 0,
+            worked: None,
         }
     }
 
     /// Opens a session with `peer`, unless one is under way or the last ones failed too recently.
-    pub(super) fn open(&mut self, now: Instant, peer: NodeId, space: Space) {
-        let busy = self.opening.values().any(|(with, ..)| *with == peer)
+    pub(super) fn open(&mut self, now: Instant, wanted: Wanted) {
+        let peer = wanted.peer;
+        let busy = self.opening.values().any(|(opening, _)| opening.peer == peer)
             || self.running.values().any(|running| running.own && running.peer == peer);
         let full = self.opening.len() + self.count(true) >= OWN_MAX;
         let paused = self.partners.get(&peer).and_then(|partner| partner.not_before).is_some_and(|at| at > now);
-        if busy || full || paused {
+        if busy || full || (paused && wanted.asked.is_none()) {
+            self.answer(wanted.asked, None);
             return;
         }
         self.ticket += 1;
         if self.net.tell(Command::OpenSession { peer, ticket: self.ticket }) {
-            tracing::info!(%peer, %space, "repair session");
-            self.opening.insert(self.ticket, (peer, space, now));
+            tracing::info!(%peer, space = %wanted.space, "repair session");
+            self.opening.insert(self.ticket, (wanted, now));
+        } else {
+            self.answer(wanted.asked, None);
         }
+    }
+
+    /// Tells whoever asked what was found, if anything came of it.
+    fn answer(&self, asked: Option<Question>, outcome: Option<&Outcome>) {
+        let Some(question) = asked else { return };
+        let found = outcome.map(|outcome| Found {
+            rows: outcome.stage.len() as u64,
+            keys: outcome.stage.iter().take(DIVERGED_MAX).map(|(key, _)| key.key()).collect(),
+            diverged: outcome.diverged.iter().map(RowKey::key).collect(),
+        });
+        // If the ledger has ended, nobody waits.
+        let _ = self.ledger.send(Notice::Verified(question, found));
     }
 
     /// Takes an event of the net.
@@ -139,22 +138,26 @@ impl Sessions {
         match event {
             SessionEvent::Opened { session, peer, ticket, sender } => {
                 let opened = ticket.map(|ticket| self.opening.remove(&ticket));
+                let asked = opened.as_ref().and_then(|opened| opened.as_ref().and_then(|(wanted, _)| wanted.asked));
                 let (stage, own) = match opened {
                     // It took too long, and was given up.
                     Some(None) => return Ok(()),
                     // Dropping the sender ends it, and the peer tries again later.
                     None if self.count(false) >= PEERS_MAX => return Ok(()),
-                    Some(Some((_, space, _))) => (Stage::Settling(Role::Initiator(space)), true),
+                    Some(Some((Wanted { space, relation, .. }, _))) => {
+                        (Stage::Settling(Role::Initiator(space, limits_for(relation))), true)
+                    }
                     None => (Stage::Silent, false),
                 };
                 if own {
                     self.settle();
                 }
-                self.running.insert(session, Running { peer, sender, stage, began: now, own });
+                self.running.insert(session, Running { peer, sender, stage, began: now, own, asked });
             }
             SessionEvent::Failed { ticket } => {
-                if let Some((peer, ..)) = self.opening.remove(&ticket) {
-                    self.failed(now, peer);
+                if let Some((wanted, _)) = self.opening.remove(&ticket) {
+                    self.answer(wanted.asked, None);
+                    self.failed(now, wanted.peer);
                 }
             }
             SessionEvent::Frame { session, frame, credit } => {
@@ -183,6 +186,7 @@ impl Sessions {
                 talk.heard = true;
                 talk.session.handle_input(now, &*talk.pinned.snapshot, message)?;
                 self.drain(now, id);
+                self.bound_stages(now, id);
             }
             (Stage::Silent | Stage::Settling(_), Ok(_)) | (_, Err(_)) => {
                 tracing::warn!(peer = %running.peer, "a peer broke the protocol of repair");
@@ -194,6 +198,17 @@ impl Sessions {
         Ok(())
     }
 
+    /// Ends a session with which all stages together would outgrow their bound; it is tried again later.
+    fn bound_stages(&mut self, now: Instant, id: SessionId) {
+        let staged: usize = self.running.values().map(Running::stage_bytes).sum();
+        if staged > STAGES_BYTES_MAX
+            && let Some(running) = self.running.remove(&id)
+        {
+            tracing::warn!(peer = %running.peer, staged, "too much is staged by all sessions together: this one is given up");
+            self.retire(now, running, false);
+        }
+    }
+
     /// A flush has finished at whose commit a pin was opened: what waited for it begins.
     pub(super) fn settled(&mut self, now: Instant, pinned: &Pinned) -> Result<(), StoreError> {
         let waiting: Vec<SessionId> =
@@ -201,10 +216,10 @@ impl Sessions {
         for id in &waiting {
             let Some(running) = self.running.get_mut(id) else { continue };
             let Stage::Settling(role) = std::mem::replace(&mut running.stage, Stage::Silent) else { continue };
-            let (limits, placer, pin) = (Limits::default(), self.placer.clone(), &*pinned.snapshot);
+            let (placer, pin) = (self.placer.clone(), &*pinned.snapshot);
             let (session, heard) = match role {
-                Role::Initiator(space) => (Session::initiate(now, limits, placer, space, pin)?, false),
-                Role::Responder(open) => (Session::respond(now, limits, placer, open, pin)?, true),
+                Role::Initiator(space, limits) => (Session::initiate(now, limits, placer, space, pin)?, false),
+                Role::Responder(open) => (Session::respond(now, Limits::default(), placer, open, pin)?, true),
             };
             let talk = Talk { session: Box::new(session), pinned: pinned.clone(), heard };
             running.stage = Stage::Running(talk);
@@ -240,8 +255,9 @@ impl Sessions {
                     None
                 }
             };
-            let (peer, pinned) = (running.peer, talk.pinned.clone());
+            let (peer, pinned, asked) = (running.peer, talk.pinned.clone(), running.asked.take());
             let well = ended.is_some();
+            self.answer(asked, ended.as_ref());
             if let Some(outcome) = ended {
                 let brought = Brought { from: peer, outcome, pin: pinned.pin, snapshot: pinned.snapshot };
                 // If the ledger has ended, nobody adopts.
@@ -256,9 +272,32 @@ impl Sessions {
         }
     }
 
+    /// Does a stretch of what sessions have to decode; they take turns.
+    pub(super) fn work(&mut self, now: Instant) -> Result<(), StoreError> {
+        let after = self.worked.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut round = self.running.range((after, Bound::Unbounded)).chain(&self.running);
+        let Some(id) = round.find(|(_, running)| running.is_working()).map(|(&id, _)| id) else { return Ok(()) };
+        self.worked = Some(id);
+        if let Some(Running { stage: Stage::Running(talk), .. }) = self.running.get_mut(&id) {
+            talk.session.work(&*talk.pinned.snapshot)?;
+        }
+        self.drain(now, id);
+        Ok(())
+    }
+
+    /// Whether a session has something to decode.
+    pub(super) fn is_working(&self) -> bool {
+        self.running.values().any(Running::is_working)
+    }
+
     /// Ends what has taken too long.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.opening.retain(|_, (_, _, began)| now.saturating_since(*began) < PATIENCE);
+        let late = |(_, began): &(Wanted, Instant)| now.saturating_since(*began) >= PATIENCE;
+        for (wanted, _) in
+            self.opening.extract_if(.., |_, opening| late(opening)).map(|(_, opening)| opening).collect::<Vec<_>>()
+        {
+            self.answer(wanted.asked, None);
+        }
         let ids: Vec<SessionId> = self.running.keys().copied().collect();
         for id in ids {
             let Some(running) = self.running.get_mut(&id) else { continue };
@@ -286,7 +325,8 @@ impl Sessions {
     }
 
     fn retire(&mut self, now: Instant, running: Running, well: bool) {
-        let Running { peer, stage, own, .. } = running;
+        let Running { peer, stage, own, asked, .. } = running;
+        self.answer(asked, None);
         if well {
             self.partners.remove(&peer);
         } else if own {
@@ -319,8 +359,11 @@ impl Sessions {
     }
 }
 
-impl Running {
-    fn is_settling(&self) -> bool {
-        matches!(self.stage, Stage::Settling(_))
+/// What a session may cost that is opened because the two sides stand like this to each other.
+fn limits_for(relation: Relation) -> Limits {
+    match relation {
+        // The first word says that the roots are equal, or that there is nothing to be found by a glance.
+        Relation::Equal | Relation::SameContent | Relation::Diverged => Limits::blind(),
+        Relation::Apart => Limits::default(),
     }
 }

@@ -13,13 +13,21 @@ use everett_mesh_proto::wire::{OpsFrame, decode_datagram, encode_datagram, encod
 
 use crate::ledger::{Door, Notice};
 use crate::net::{Command, Lane, Net};
+use crate::peers::Question;
 use crate::store::{Snapshot, StoreError};
 
 /// How many peers a summary is pushed to at a time; the next ones get the next.
 const PEERS_PER_PUSH: usize = 8;
 
-/// What is to be repaired with whom.
-pub(super) type Wanted = (NodeId, Space);
+/// What is to be repaired with whom, and how the two stand.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) peer: NodeId,
+    pub(super) space: Space,
+    pub(super) relation: Relation,
+    /// Whom to tell what was found, if somebody asked.
+    pub(super) asked: Option<Question>,
+}
 
 pub(super) struct Summaries {
     me: NodeId,
@@ -136,7 +144,7 @@ impl Summaries {
                 Relation::Diverged => self.me < peer,
             };
             if repair {
-                wanted.push((peer, space.clone()));
+                wanted.push(Wanted { peer, space: space.clone(), relation, asked: None });
             }
         }
         // If the ledger has ended, nobody asks.

@@ -108,6 +108,7 @@ impl Ledger {
         }
         let data = &mut self.host.data;
         let (rows, space) = (outcome.stage.len(), outcome.space.clone());
+        let (turns, has_diverged) = (outcome.cost.turns, !outcome.diverged.is_empty());
         let adoption = if let Some(touched) = data.replica.touched_since(pin, &space) {
             outcome.complete(touched, &*snapshot)?
         } else {
@@ -125,7 +126,10 @@ impl Ledger {
             let peers = &mut self.host.peers;
             peers.counts.repairs += 1;
             peers.counts.repaired_rows += rows as u64;
-            tracing::info!(peer = peers.links.name(from), rows, %space, "repair adopted");
+            peers.counts.repairs_of_vectors += u64::from(rows == 0);
+            peers.counts.repairs_of_divergence += u64::from(has_diverged);
+            peers.counts.session_turns += turns;
+            tracing::info!(peer = peers.links.name(from), rows, turns, %space, "repair adopted");
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use crate::keeper::Brought;
 use crate::mesh::{self, News};
 use crate::metrics::{Path, PeerPath};
 use crate::net::Local;
-use crate::store::{Committed, Flushed, StoreError};
+use crate::peers::{Found, Question};
+use crate::store::{Committed, Damage, Flushed, StoreError};
 
 /// One thing another thread tells the ledger.
 #[derive(Debug)]
@@ -28,6 +29,10 @@ pub enum Notice {
     },
     /// The keeper: a repair session has brought all that it set out to bring.
     Brought(Box<Brought>),
+    /// The keeper: rows on the disk are not as they were written.
+    Damaged(Damage),
+    /// The keeper: how a peer differs, for whoever asked; none if the session came to nothing.
+    Verified(Question, Option<Found>),
     /// The keeper: no session needs this pin any more.
     Unpin(PinId),
     /// The keeper or the courier: an input for what is known of peers.
@@ -63,6 +68,8 @@ impl Ledger {
                 Notice::Flushed(flushed) => self.flushed(flushed),
                 Notice::Settle { pin } => self.want_settled(pin),
                 Notice::Brought(brought) => self.adopt(*brought)?,
+                Notice::Verified(question, found) => self.host.peers.questions.answer(question, found),
+                Notice::Damaged(damage) => self.host.peers.damaged(&damage),
                 Notice::Unpin(pin) => self.host.data.replica.close_pin(pin),
                 Notice::Push(input) => {
                     self.host.peers.push.handle_input(self.now.mono, input);

@@ -1,4 +1,5 @@
-//! Connections that wait: for peers that hold their last write (`WAIT`), or for a settled state (`MESH.DIGEST`).
+//! Connections that wait: for peers that hold their last write (`WAIT`), for a settled state (`MESH.DIGEST`), or for what a
+//! session finds (`MESH.VERIFY`).
 
 use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Commit;
@@ -7,11 +8,23 @@ use everett_mesh_proto::summary::root;
 use super::{Ledger, LedgerError};
 use crate::api::call::Wait;
 use crate::api::resp::Reply;
+use crate::keeper::Task;
+use crate::peers::Found;
 use crate::store::StoreError;
+
+/// A session that did not begin, or did not end well.
+const NOTHING_CAME: &str = "ERR no session with that node came to an end, try again";
 
 impl Ledger {
     /// Answers those whose wait is over.
     pub(super) fn answer_waiters(&mut self) -> Result<(), LedgerError> {
+        for (question, peer, space) in self.host.peers.questions.take_asked() {
+            // A keeper that is too busy hands it back: then nothing was found out.
+            if (self.ports.keeper)(Task::Verify(question, peer, space)).is_some() {
+                self.host.peers.questions.answer(question, None);
+            }
+        }
+        let answers = self.host.peers.questions.take_answers();
         let waiters: Vec<_> = self.links.waits().collect();
         for (slot, wait) in waiters {
             match wait {
@@ -31,6 +44,15 @@ impl Ledger {
                     });
                 }
                 Wait::Digest { .. } => {}
+                Wait::Verify { question, until } => {
+                    let answer = answers.iter().find(|(answered, _)| *answered == question);
+                    match answer {
+                        Some((_, Some(found))) => self.answer(slot, |reply| write_found(reply, found)),
+                        Some((_, None)) => self.answer(slot, |reply| reply.error(&NOTHING_CAME)),
+                        None if until <= self.now.mono => self.answer(slot, |reply| reply.error(&NOTHING_CAME)),
+                        None => {}
+                    }
+                }
             }
         }
         self.links.forget_answered();
@@ -47,5 +69,16 @@ impl Ledger {
         // What it sent behind the command is executed now.
         self.links.mark_ready(slot);
         self.links.mark_dirty(slot);
+    }
+}
+
+fn write_found(reply: &mut Reply<'_>, found: &Found) {
+    reply.map(3);
+    reply.bulk(b"rows");
+    reply.uint(found.rows);
+    for (name, keys) in [("keys", &found.keys), ("diverged", &found.diverged)] {
+        reply.bulk(name.as_bytes());
+        reply.array(keys.len());
+        keys.iter().for_each(|key| reply.bulk(key));
     }
 }

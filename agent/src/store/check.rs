@@ -16,7 +16,7 @@ use std::path::Path as FilePath;
 use bytes::Bytes;
 use everett_mesh_proto::id::{ClusterId, Space};
 use everett_mesh_proto::rows::{Placer, RowKey};
-use everett_mesh_proto::summary::{Content, Node, Path, Tree, rebuild};
+use everett_mesh_proto::summary::{Content, GIST_MIN, Gist, Node, Path, Tree, elements, rebuild};
 use everett_mesh_proto::wire::encode_row;
 use redb::{ReadableTable, ReadableTableMetadata};
 
@@ -92,6 +92,8 @@ pub enum Fault {
     Leaf(Vec<Named>),
     /// The tree of a namespace is not that of its rows, which fit together.
     Tree(Space),
+    /// The stored gist of so many rows is not that of them.
+    Gist(Space, u64),
     /// The tree has nodes for rows that are not there.
     Nodes {
         /// Stored.
@@ -130,6 +132,7 @@ impl fmt::Display for Fault {
                 rows.iter().try_for_each(|row| write!(f, "\n  {row}"))
             }
             Self::Tree(space) => write!(f, "namespace {space}: the tree is not that of its rows"),
+            Self::Gist(space, rows) => write!(f, "namespace {space}: the sketch of {rows} rows is not that of them"),
             Self::Nodes { stored, wanted } => write!(f, "the tree has {stored} nodes where its rows need {wanted}"),
         }
     }
@@ -196,12 +199,13 @@ fn check_trees(
 ) -> Result<(), StoreError> {
     let mut wanted = 0;
     for space in snapshot.vectors().keys() {
-        let mut computed = Computed { snapshot, nodes: BTreeMap::new() };
+        let mut computed = Computed { snapshot, nodes: BTreeMap::new(), gists: BTreeMap::new() };
         rebuild(&mut computed, placer, space)?;
-        wanted += computed.nodes.len() as u64;
         compare(&computed, space, checked, tell)?;
+        wanted += computed.nodes.len() as u64 + check_gists(&computed, placer, space, checked)?;
     }
-    let stored = snapshot.nodes().len()?;
+    let gists = snapshot.gists().map_or(Ok(0), ReadableTableMetadata::len)?;
+    let stored = snapshot.nodes().len()? + gists;
     if stored != wanted {
         checked.fault(Fault::Nodes { stored, wanted });
     }
@@ -239,10 +243,37 @@ fn compare(
     Ok(())
 }
 
+/// Compares the gists that are stored with what they ought to be, and counts them. Where the tree is damaged, it speaks for
+/// itself.
+fn check_gists(
+    computed: &Computed<'_>,
+    placer: &Placer,
+    space: &Space,
+    checked: &mut Checked,
+) -> Result<u64, StoreError> {
+    let mut found = 0;
+    for (&path, node) in computed.nodes.iter().filter(|(_, node)| node.count > GIST_MIN / 2) {
+        let Some(stored) = computed.snapshot.gist(space, path)? else { continue };
+        found += 1;
+        let wanted = if let Some(gist) = computed.gists.get(&path) {
+            gist.clone()
+        } else {
+            let mut gist = Gist::default();
+            elements(computed.snapshot, placer, space, path)?.iter().for_each(|element| gist.add(element.id()));
+            gist
+        };
+        if stored != wanted && computed.snapshot.node(space, path)? == Some(*node) {
+            checked.fault(Fault::Gist(space.clone(), node.count));
+        }
+    }
+    Ok(found)
+}
+
 /// A namespace's rows as stored, and the tree that they ought to have.
 struct Computed<'a> {
     snapshot: &'a Snapshot,
     nodes: BTreeMap<Path, Node>,
+    gists: BTreeMap<Path, Gist>,
 }
 
 impl Content for Computed<'_> {
@@ -260,6 +291,10 @@ impl Content for Computed<'_> {
     ) -> Result<(), StoreError> {
         Content::rows(self.snapshot, space, path, visit)
     }
+
+    fn gist(&self, _: &Space, path: Path) -> Result<Option<Gist>, StoreError> {
+        Ok(self.gists.get(&path).cloned())
+    }
 }
 
 impl Tree for Computed<'_> {
@@ -267,6 +302,14 @@ impl Tree for Computed<'_> {
         match node {
             Some(node) => drop(self.nodes.insert(path, node)),
             None => drop(self.nodes.remove(&path)),
+        }
+        Ok(())
+    }
+
+    fn set_gist(&mut self, _: &Space, path: Path, gist: Option<&Gist>) -> Result<(), StoreError> {
+        match gist {
+            Some(gist) => drop(self.gists.insert(path, gist.clone())),
+            None => drop(self.gists.remove(&path)),
         }
         Ok(())
     }

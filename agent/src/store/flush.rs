@@ -164,7 +164,7 @@ impl FlushJob {
             return Ok(());
         }
         for (space, places) in &self.changed {
-            update(&mut tree, placer, space, places)?;
+            update(&mut tree, &*self.base, placer, space, places)?;
         }
         Ok(())
     }

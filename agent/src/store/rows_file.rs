@@ -8,7 +8,7 @@
 
 mod snapshot;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::vector::Vector;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use rustix::fs::{Advice, fadvise};
 
 use super::error::StoreError;
 use super::facts::{Facts, Progress, ROWS_FORMAT_VERSION};
@@ -30,6 +31,7 @@ type Bytes = &'static [u8];
 
 const ROWS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("rows");
 const NODES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("tree");
+const GISTS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("gists");
 const VECTORS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("vectors");
 const FACTS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("facts");
 
@@ -37,6 +39,8 @@ const FACTS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("fa
 #[derive(Clone, Debug)]
 pub struct RowsFile {
     database: Arc<Database>,
+    /// The same file, to speak of it to the operating system.
+    file: Arc<File>,
     placer: Placer,
 }
 
@@ -47,13 +51,14 @@ impl RowsFile {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path).map_err(StoreError::Folder)?;
+        let same = Arc::new(file.try_clone().map_err(StoreError::Folder)?);
         let open = || -> Result<Database, redb::DatabaseError> {
             Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)
         };
         let database = open().map_err(|error| {
             if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) { StoreError::InUse } else { error.into() }
         })?;
-        Ok(Self { database: Arc::new(database), placer })
+        Ok(Self { database: Arc::new(database), file: same, placer })
     }
 
     /// The cluster's secret for places and hashes.
@@ -77,6 +82,7 @@ impl RowsFile {
         {
             batch.transaction.open_table(ROWS)?;
             batch.transaction.open_table(NODES)?;
+            batch.transaction.open_table(GISTS)?;
             batch.transaction.open_table(VECTORS)?;
             let mut table = batch.transaction.open_table(FACTS)?;
             table.insert("format", ROWS_FORMAT_VERSION.to_le_bytes().as_slice())?;
@@ -125,6 +131,13 @@ impl RowsFile {
         batch.commit()
     }
 
+    /// Has the operating system give up what it keeps of the file in memory, so that it is read from the disk again.
+    pub fn give_up_cached(&self) {
+        if let Err(error) = fadvise(&*self.file, 0, None, Advice::DontNeed) {
+            tracing::debug!(%error, "the file stays in memory");
+        }
+    }
+
     /// A snapshot of the present state.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Snapshot::new(&self.database.begin_read()?)
@@ -154,6 +167,11 @@ impl Batch {
     /// The tree's nodes.
     pub fn nodes(&self) -> Result<Table<'_, Bytes, Bytes>, StoreError> {
         Ok(self.transaction.open_table(NODES)?)
+    }
+
+    /// The gists of its larger nodes.
+    pub fn gists(&self) -> Result<Table<'_, Bytes, Bytes>, StoreError> {
+        Ok(self.transaction.open_table(GISTS)?)
     }
 
     /// Stores how far the flush has come.

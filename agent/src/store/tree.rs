@@ -1,6 +1,7 @@
 //! The Merkle tree in `rows.redb`: read from snapshots, brought up to date by flushes.
 //!
-//! A node is stored under its namespace, the first place of its path, and its depth. What a node means is mesh-proto's.
+//! A node is stored under its namespace, the first place of its path, and its depth, and so is the gist of a large one. What
+//! they mean is mesh-proto's.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -8,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use everett_mesh_proto::id::Space;
 use everett_mesh_proto::repair::Pin;
 use everett_mesh_proto::rows::{Row, RowKey};
-use everett_mesh_proto::summary::{Content, Node, Path, Tree};
+use everett_mesh_proto::summary::{Content, Gist, Node, Path, Tree};
 use everett_mesh_proto::vector::Vector;
 use redb::ReadableTable;
 
@@ -32,6 +33,10 @@ impl Content for Snapshot {
     ) -> Result<(), StoreError> {
         rows(Snapshot::rows(self), space, path, visit)
     }
+
+    fn gist(&self, space: &Space, path: Path) -> Result<Option<Gist>, StoreError> {
+        self.gists().map_or(Ok(None), |gists| gist(gists, space, path))
+    }
 }
 
 impl Pin for Snapshot {
@@ -48,11 +53,12 @@ impl Pin for Snapshot {
 pub(super) struct BatchTree<'a> {
     rows: redb::Table<'a, Stored, Stored>,
     nodes: redb::Table<'a, Stored, Stored>,
+    gists: redb::Table<'a, Stored, Stored>,
 }
 
 impl<'a> BatchTree<'a> {
     pub(super) fn new(batch: &'a Batch) -> Result<Self, StoreError> {
-        Ok(Self { rows: batch.rows()?, nodes: batch.nodes()? })
+        Ok(Self { rows: batch.rows()?, nodes: batch.nodes()?, gists: batch.gists()? })
     }
 }
 
@@ -71,6 +77,10 @@ impl Content for BatchTree<'_> {
     ) -> Result<(), StoreError> {
         rows(&self.rows, space, path, visit)
     }
+
+    fn gist(&self, space: &Space, path: Path) -> Result<Option<Gist>, StoreError> {
+        gist(&self.gists, space, path)
+    }
 }
 
 impl Tree for BatchTree<'_> {
@@ -79,6 +89,15 @@ impl Tree for BatchTree<'_> {
         match node {
             Some(node) => drop(self.nodes.insert(key.as_ref(), node.to_bytes().as_slice())?),
             None => drop(self.nodes.remove(key.as_ref())?),
+        }
+        Ok(())
+    }
+
+    fn set_gist(&mut self, space: &Space, path: Path, gist: Option<&Gist>) -> Result<(), StoreError> {
+        let key = node_key(space, path);
+        match gist {
+            Some(gist) => drop(self.gists.insert(key.as_ref(), gist.to_bytes().as_slice())?),
+            None => drop(self.gists.remove(key.as_ref())?),
         }
         Ok(())
     }
@@ -93,6 +112,11 @@ fn node_key(space: &Space, path: Path) -> Bytes {
 fn node<T: ReadableTable<Stored, Stored>>(nodes: &T, space: &Space, path: Path) -> Result<Option<Node>, StoreError> {
     let Some(guard) = nodes.get(node_key(space, path).as_ref())? else { return Ok(None) };
     Node::from_bytes(guard.value()).map(Some).ok_or(StoreError::Fact("tree"))
+}
+
+fn gist<T: ReadableTable<Stored, Stored>>(gists: &T, space: &Space, path: Path) -> Result<Option<Gist>, StoreError> {
+    let Some(guard) = gists.get(node_key(space, path).as_ref())? else { return Ok(None) };
+    Gist::from_bytes(guard.value()).map(Some).ok_or(StoreError::Fact("gists"))
 }
 
 fn rows<T: ReadableTable<Stored, Stored>>(

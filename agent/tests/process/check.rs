@@ -76,6 +76,31 @@ fn a_flipped_bit_of_a_value_is_found_and_its_key_named() {
 }
 
 #[test]
+fn a_flipped_bit_is_found_by_an_agent_that_starts_on_it() {
+    let place = written();
+    let damaged = |place: &Place| {
+        let facts: std::collections::BTreeMap<String, redis::Value> =
+            redis::cmd("MESH.INFO").query(&mut client(place)).expect("the agent answers");
+        redis::from_redis_value::<u64>(facts["damaged"].clone()).expect("a count is a number")
+    };
+    flip(&place.path("state/rows.redb"), b"<value of 123>");
+    let log = place.path("log");
+    let mut command = place.command("agent", &[]);
+    let file = fs::File::create(&log).expect("a file can be made");
+    let agent = place.answering(command.stdout(std::process::Stdio::null()).stderr(file));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while damaged(&place) == 0 {
+        assert!(std::time::Instant::now() < deadline, "nothing was found");
+        std::thread::yield_now();
+    }
+    stop(agent);
+    let said = fs::read_to_string(&log).expect("the agent wrote its log");
+    let named = said.lines().filter(|line| line.contains("damage: this row")).collect::<Vec<_>>();
+    assert!(named.iter().any(|line| line.contains("key:123")) && named.len() <= 64, "{said}");
+    assert_eq!(said.matches("the store was read through").count(), 1, "{said}");
+}
+
+#[test]
 fn a_flipped_bit_of_a_key_is_found_and_named_by_what_it_became() {
     let place = written();
     flip(&place.path("state/rows.redb"), b"key:200\0");

@@ -53,8 +53,12 @@ impl Place {
 
     /// An agent that answers.
     pub(crate) fn running(&self) -> Child {
-        let mut command = self.command("agent", &[]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        self.answering(self.command("agent", &[]).stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+
+    /// The same, of this command.
+    pub(crate) fn answering(&self, command: &mut Command) -> Child {
+        let mut child = command.spawn().expect("the binary runs");
         let deadline = Instant::now() + Duration::from_mins(1);
         while UnixStream::connect(self.path("sock")).is_err() {
             let ended = child.try_wait().expect("a child can be waited for");

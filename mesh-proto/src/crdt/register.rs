@@ -36,6 +36,11 @@ impl Register {
         self.deadlines.iter().map(|&(dot, _)| dot).collect()
     }
 
+    /// Only these dots.
+    pub fn restricted(&self, parts: &[Dot]) -> Self {
+        Self { deadlines: self.deadlines.iter().filter(|(dot, _)| parts.contains(dot)).copied().collect() }
+    }
+
     /// Removes the dots that a writer saw.
     pub fn remove(&mut self, seen: &[Dot]) {
         self.deadlines.retain(|(dot, _)| !seen.contains(dot));

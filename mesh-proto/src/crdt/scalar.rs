@@ -146,6 +146,19 @@ impl Scalar {
         self.siblings.iter().map(|sibling| sibling.dot).chain(raises).chain(resets).collect()
     }
 
+    /// The dots of siblings, and the presence dots of entries.
+    pub fn parts(&self) -> Vec<Dot> {
+        let siblings = self.siblings.iter().map(|sibling| sibling.dot);
+        siblings.chain(self.entries.iter().map(Entry::presence)).collect()
+    }
+
+    /// Only these parts of it.
+    pub fn restricted(&self, parts: &[Dot]) -> Self {
+        let siblings = self.siblings.iter().filter(|sibling| parts.contains(&sibling.dot)).cloned();
+        let entries = self.entries.iter().filter(|entry| parts.contains(&entry.presence())).copied();
+        Self { siblings: siblings.collect(), entries: entries.collect() }
+    }
+
     /// Adds a SET's value.
     pub fn insert(&mut self, sibling: Sibling) {
         if let Err(index) = self.siblings.binary_search_by_key(&sibling.dot, |sibling| sibling.dot) {

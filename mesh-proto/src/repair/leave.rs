@@ -28,6 +28,11 @@ pub(super) struct Leave {
 }
 
 impl Leave {
+    /// The peer may show the root.
+    pub(super) fn begin(&mut self) {
+        self.divided.entry(Path::ROOT).or_default();
+    }
+
     /// `sight` was shown to the peer.
     pub(super) fn shown(&mut self, path: Path, sight: &Sight) {
         match sight {

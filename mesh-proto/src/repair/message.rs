@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::Space;
+use super::look::{Glance, Look};
+use crate::id::{Dot, Space};
 use crate::rows::RowKey;
 use crate::summary::{Hash, Path};
 use crate::vector::Vector;
@@ -28,6 +29,10 @@ pub struct Open {
     pub vector: Vector,
     /// The root of the pin's tree.
     pub root: Hash,
+    /// How many places are taken.
+    pub count: u64,
+    /// What the responder can find differences by.
+    pub glance: Glance,
 }
 
 /// The responder's first word.
@@ -35,10 +40,10 @@ pub struct Open {
 pub struct Answer {
     /// The vector stored in the pin.
     pub vector: Vector,
-    /// The root of the pin's tree.
-    pub root: Hash,
-    /// What the pin holds at the root, if the roots differ.
-    pub sight: Option<Sight>,
+    /// Whether the root of the pin's tree is the initiator's, too.
+    pub is_equal: bool,
+    /// The responder's first turn; an empty one if the roots are equal.
+    pub turn: Turn,
 }
 
 /// Half a hash: enough to tell what differs inside a session, which whole roots begin and the next session's end.
@@ -62,20 +67,38 @@ pub struct Listed {
     pub digest: Half,
 }
 
-/// One turn. An empty one without `more` says: nothing left on this side.
+/// One turn. One that asks nothing says: nothing left on this side.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Turn {
+    /// What is said at a glance.
+    pub looks: Vec<Look>,
     /// What the sender holds at paths where the two differ.
     pub sights: Vec<(Path, Sight)>,
     /// Rows of the sender, in their canonical bytes.
     pub rows: Vec<(RowKey, Bytes)>,
-    /// Places that both hold or the receiver wanted: what the sender has to say of them is in `rows` of this turn.
+    /// Rows of the sender that tell the receiver nothing but what of its own is still there.
+    pub kept: Vec<Kept>,
+    /// Places that both hold or the receiver wanted: what the sender has to say of them is in `rows` and `kept` of this turn.
     pub told: Vec<u64>,
+    /// How many more of the cells that the receiver awaits rows of, in order, are told all of.
+    pub cells_told: u32,
     /// Places whose rows the sender wants.
     pub wanted: Vec<Want>,
     /// Whether the sender has not said all yet. A turn can be empty and have more to come: what was looked at in it turned
     /// out to need no words.
     pub more: bool,
+}
+
+/// A row of which the receiver has applied every write: what of its own the sender still holds, instead of the row. Nothing
+/// would not do: what is missing here was removed there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its key.
+    pub key: RowKey,
+    /// The parts that the sender holds.
+    pub parts: Vec<Dot>,
+    /// The leading bytes of the hash of all its dots, and of that of its bytes: the same dots with other bytes are divergence.
+    pub marks: [[u8; 4]; 2],
 }
 
 /// A place whose rows are wanted.
@@ -88,9 +111,9 @@ pub struct Want {
 }
 
 impl Turn {
-    /// Whether it says nothing, and that nothing is left to say.
-    pub fn is_silent(&self) -> bool {
-        !self.more && self.sights.is_empty() && self.rows.is_empty() && self.told.is_empty() && self.wanted.is_empty()
+    /// Whether it is to be answered, if only by saying that nothing is left.
+    pub fn asks(&self) -> bool {
+        self.more || !self.looks.is_empty() || !self.sights.is_empty() || !self.wanted.is_empty()
     }
 }
 

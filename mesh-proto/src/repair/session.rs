@@ -1,30 +1,51 @@
 //! One session, either side of it: how it begins, whose turn it is, and how it ends.
 
+mod decoding;
+mod looks;
 mod turns;
 
 use std::collections::VecDeque;
 
-use super::compare::{Side, is_sound};
+use super::compare::Side;
+use super::glance::GLANCE_SUMS;
 use super::leave::Leave;
 use super::stage::Stage;
-use super::{Answer, Cost, Failure, Limits, Listed, Message, Open, Outcome, Output, Pin, Want};
+use super::{Answer, Cost, Failure, Limits, Listed, Message, Open, Outcome, Output, Pin, Sight, Turn, Want};
 use crate::id::Space;
-use crate::rows::Placer;
+use crate::rows::{Placer, RowKey};
 use crate::summary::{Hash, Path, root};
 use crate::time::{Deadline, Instant};
 use crate::vector::Vector;
 
+use decoding::Decoding;
+use looks::{Looks, Shown};
+
 /// The most turns of both sides together: many times what the limits let an honest session need.
 const TURNS_MAX: u64 = 1 << 16;
 
-/// A place whose rows are to be sent.
-#[derive(Clone, Copy, Debug)]
+/// How many times as long as later the first answer may take: the other side opens its pin, for which it waits for a flush.
+const OPENING_PATIENCE: u32 = 4;
+
+/// Whose rows are to be sent.
+#[derive(Clone, Debug)]
 struct Sending {
-    place: u64,
+    path: Path,
     /// Whether the peer holds rows there too.
     both: bool,
-    /// Whether the peer is to know when it has all of them.
-    told: bool,
+    /// How the peer is to know when it has all of them.
+    told: Told,
+    /// The last row that was sent of it.
+    after: Option<RowKey>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    /// It need not know.
+    No,
+    /// By its place.
+    Place,
+    /// As the next of the cells that it awaits.
+    Cell,
 }
 
 /// What this side still has to do.
@@ -46,8 +67,8 @@ impl Work {
 enum Phase {
     /// The initiator awaits the answer.
     Opening,
-    /// Turns are taken; whether the own last turn said nothing.
-    Turning { quiet: bool },
+    /// Turns are taken; whether the own last turn had more to come.
+    Turning { more: bool },
     /// Over, one way or the other.
     Over,
 }
@@ -59,6 +80,26 @@ struct Vectors {
     theirs: Vector,
 }
 
+/// What was said and found so far.
+#[derive(Debug, Default)]
+struct Progress {
+    work: Work,
+    leave: Leave,
+    looks: Looks,
+    stage: Stage,
+}
+
+impl Progress {
+    /// At the beginning of a descent.
+    fn descending() -> Self {
+        let mut progress = Self::default();
+        progress.looks.descends = true;
+        // Each side may show the root once.
+        progress.leave.begin();
+        progress
+    }
+}
+
 /// A session on pinned snapshots. Pass the same pin to every call.
 #[derive(Debug)]
 pub struct Session {
@@ -68,9 +109,9 @@ pub struct Session {
     my_root: Hash,
     vectors: Vectors,
     phase: Phase,
-    work: Work,
-    leave: Leave,
-    stage: Stage,
+    progress: Progress,
+    /// A message that waits until its sketches are decoded.
+    reading: Option<Box<(Message, Decoding)>>,
     cost: Cost,
     times: Times,
     outputs: VecDeque<Output>,
@@ -92,7 +133,18 @@ impl Session {
         pin: &P,
     ) -> Result<Self, P::Error> {
         let mut session = Self::new(now, limits, placer, space, pin)?;
-        let open = Open { space: session.space.clone(), vector: session.vectors.mine.clone(), root: session.my_root };
+        let (root, vector) = (session.my_root, session.vectors.mine.clone());
+        let count = session.side(pin).count()?;
+        let sums = if count == 0 { 0 } else { limits.glance_sums };
+        let glance = session.side(pin).glance(sums)?;
+        let open = Open { space: session.space.clone(), vector, root, count, glance };
+        // An empty side has shown all that it holds.
+        if count == 0 {
+            session.progress.leave.shown(Path::ROOT, &Sight::Elements(Vec::new()));
+        }
+        session.progress.leave.begin();
+        session.progress.looks.shown = Shown::Glance { full: sums >= GLANCE_SUMS };
+        session.progress.looks.may_name = sums.min(GLANCE_SUMS);
         session.outputs.push_back(Output::Send(Message::Open(open)));
         Ok(session)
     }
@@ -105,15 +157,36 @@ impl Session {
         open: Open,
         pin: &P,
     ) -> Result<Self, P::Error> {
-        let mut session = Self::new(now, limits, placer, open.space, pin)?;
-        session.vectors.theirs = open.vector;
-        session.phase = Phase::Turning { quiet: false };
-        let equal = open.root == session.my_root;
-        let sight = if equal { None } else { Some(session.show(pin, Path::ROOT)?) };
-        let answer = Answer { vector: session.vectors.mine.clone(), root: session.my_root, sight };
-        session.outputs.push_back(Output::Send(Message::Answer(answer)));
-        if equal {
+        let Open { space, vector, root, count, glance } = open;
+        let mut session = Self::new(now, limits, placer, space, pin)?;
+        session.vectors.theirs = vector;
+        if root == session.my_root {
+            let answer = Answer { vector: session.vectors.mine.clone(), is_equal: true, turn: Turn::default() };
+            session.outputs.push_back(Output::Send(Message::Answer(answer)));
             session.finish();
+            return Ok(session);
+        }
+        let first = if count == 0 {
+            session.compare(pin, Path::ROOT, Sight::Elements(Vec::new()))?;
+            Ok(())
+        } else if session.vectors.mine == session.vectors.theirs || session.side(pin).count()? == 0 {
+            session.progress = Progress::descending();
+            session.progress.work.show.push(Path::ROOT);
+            Ok(())
+        } else {
+            session.answer_glance(pin, &glance)?
+        };
+        match first {
+            Ok(()) => {
+                let turn = session.turn(pin)?;
+                let all = !turn.asks();
+                let answer = Answer { vector: session.vectors.mine.clone(), is_equal: false, turn };
+                session.outputs.push_back(Output::Send(Message::Answer(answer)));
+                if all {
+                    session.finish();
+                }
+            }
+            Err(failure) => session.fail(failure),
         }
         Ok(session)
     }
@@ -126,28 +199,55 @@ impl Session {
             my_root: root(pin, &space)?,
             space,
             phase: Phase::Opening,
-            work: Work::default(),
-            leave: Leave::default(),
-            stage: Stage::default(),
+            progress: Progress::default(),
+            reading: None,
             cost: Cost::default(),
             times: Times { began: now, heard: now },
             outputs: VecDeque::new(),
         })
     }
 
-    /// Takes a message of the peer.
+    /// Takes a message of the peer. If there is much to decode in it, that is only begun: see [`work`](Self::work).
     pub fn handle_input<P: Pin>(&mut self, now: Instant, pin: &P, message: Message) -> Result<(), P::Error> {
         self.times.heard = now;
+        if self.is_working() {
+            // The peer awaits an answer, and has no word before that.
+            self.fail(Failure::Broke);
+            return Ok(());
+        }
+        match self.to_decode(&message) {
+            Some(decoding) => {
+                self.reading = Some(Box::new((message, decoding)));
+                self.work(pin)
+            }
+            None => self.take(pin, message),
+        }
+    }
+
+    /// Whether a message waits to be decoded further: call [`work`](Self::work) until it does not, in between whatever else
+    /// there is to do.
+    pub fn is_working(&self) -> bool {
+        self.reading.is_some() && self.phase != Phase::Over
+    }
+
+    /// Decodes a stretch more of the message that came last, and takes it in when that is done.
+    pub fn work<P: Pin>(&mut self, pin: &P) -> Result<(), P::Error> {
+        let Some(mut reading) = self.reading.take().filter(|_| self.phase != Phase::Over) else { return Ok(()) };
+        let (message, decoding) = &mut *reading;
+        decoding.advance(&self.side(pin), self.limits.stretch_sums)?;
+        if decoding.is_done() {
+            self.progress.looks.decoded = Some(std::mem::take(decoding));
+            let message = std::mem::replace(message, Message::Turn(Turn::default()));
+            return self.take(pin, message);
+        }
+        self.reading = Some(reading);
+        Ok(())
+    }
+
+    fn take<P: Pin>(&mut self, pin: &P, message: Message) -> Result<(), P::Error> {
         let taken = match (self.phase, message) {
             (Phase::Opening, Message::Answer(answer)) => self.begin(pin, answer)?,
-            (Phase::Turning { quiet }, Message::Turn(turn)) => {
-                let silent = turn.is_silent();
-                self.cost.turns += 1;
-                match self.take_in(pin, turn)? {
-                    Ok(()) => self.reply(pin, silent, quiet)?,
-                    broke @ Err(_) => broke,
-                }
-            }
+            (Phase::Turning { .. }, Message::Turn(turn)) => self.take_turn(pin, turn)?,
             (Phase::Over, _) => Ok(()),
             (Phase::Opening | Phase::Turning { .. }, _) => Err(Failure::Broke),
         };
@@ -171,9 +271,15 @@ impl Session {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Deadline<&'static str>> {
-        let silence = Deadline { at: self.times.heard + self.limits.silence, why: "the peer is silent" };
+        let opening = if self.phase == Phase::Opening { OPENING_PATIENCE } else { 1 };
+        let silence = Deadline { at: self.times.heard + self.limits.silence * opening, why: "the peer is silent" };
         let duration = Deadline { at: self.times.began + self.limits.duration, why: "the session is long" };
         (self.phase != Phase::Over).then(|| silence.min(duration))
+    }
+
+    /// How many bytes of the peer's rows it holds.
+    pub fn stage_bytes(&self) -> usize {
+        self.progress.stage.bytes()
     }
 
     /// The namespace it is about.
@@ -181,36 +287,49 @@ impl Session {
         &self.space
     }
 
-    /// The answer has come: compares the roots, and what the peer holds there.
+    /// The answer has come: compares the roots, and takes the first turn.
     fn begin<P: Pin>(&mut self, pin: &P, answer: Answer) -> Result<Result<(), Failure>, P::Error> {
-        let Answer { vector, root, sight } = answer;
+        let Answer { vector, is_equal, turn } = answer;
         self.vectors.theirs = vector;
-        self.phase = Phase::Turning { quiet: false };
-        if root == self.my_root {
+        self.phase = Phase::Turning { more: false };
+        if is_equal {
             self.finish();
             return Ok(Ok(()));
         }
-        let Some(sight) = sight.filter(|sight| is_sound(Path::ROOT, sight)) else { return Ok(Err(Failure::Broke)) };
-        self.compare(pin, Path::ROOT, sight)?;
-        self.take_turn(pin)?;
-        Ok(Ok(()))
+        // To nobody but an empty side is nothing said of a difference.
+        if !turn.asks() && self.my_root != Hash::default() {
+            return Ok(Err(Failure::Broke));
+        }
+        self.take_turn(pin, turn)
     }
 
-    /// Answers a turn with a turn, or ends: when neither side has anything left. A peer that has nothing left to say owes
-    /// nothing either: a stage with a hole in it must not be adopted.
-    fn reply<P: Pin>(&mut self, pin: &P, silent: bool, quiet: bool) -> Result<Result<(), Failure>, P::Error> {
-        if silent && self.leave.unanswered() > 0 {
+    /// Takes a turn of the peer, and answers with one, or ends: when neither side has anything left. A peer that has nothing
+    /// left to say owes nothing either: a stage with a hole in it must not be adopted.
+    fn take_turn<P: Pin>(&mut self, pin: &P, turn: Turn) -> Result<Result<(), Failure>, P::Error> {
+        let (asks, more) = (turn.asks(), turn.more);
+        self.cost.turns += 1;
+        if let broke @ Err(_) = self.take_in(pin, turn)? {
+            return Ok(broke);
+        }
+        let owes = self.progress.leave.unanswered() > 0 || !self.progress.looks.owed.is_empty();
+        let unproved = self.progress.looks.found && !self.progress.looks.proved;
+        if !asks && (owes || unproved) {
             return Ok(Err(Failure::Broke));
         }
         if self.cost.turns >= TURNS_MAX {
             return Ok(Err(Failure::TimedOut));
         }
-        if silent && quiet && self.work.is_empty() {
+        if !asks && self.phase == (Phase::Turning { more: false }) {
             self.finish();
             return Ok(Ok(()));
         }
-        self.take_turn(pin)?;
-        if silent && self.phase == (Phase::Turning { quiet: true }) {
+        let mine = self.turn(pin)?;
+        let done = !mine.asks() && !more;
+        if done && (owes || unproved) {
+            return Ok(Err(Failure::Broke));
+        }
+        self.outputs.push_back(Output::Send(Message::Turn(mine)));
+        if done {
             self.finish();
         }
         Ok(Ok(()))
@@ -223,9 +342,9 @@ impl Session {
 
     fn finish(&mut self) {
         self.phase = Phase::Over;
-        let stage = std::mem::take(&mut self.stage);
+        let Progress { mut stage, .. } = std::mem::take(&mut self.progress);
         let Vectors { mine, theirs } = std::mem::take(&mut self.vectors);
-        let diverged = if mine == theirs { stage.named() } else { Vec::new() };
+        let diverged = stage.diverged(mine == theirs);
         let outcome =
             Outcome { space: self.space.clone(), vector: theirs, stage: stage.into_rows(), diverged, cost: self.cost };
         self.outputs.push_back(Output::Done(Box::new(outcome)));

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::{DIVERGED_MAX, Failure, Outcome, Pin};
+use super::kept::{has_diverged, restored};
+use super::{DIVERGED_MAX, Failure, Kept, Outcome, Pin};
 use crate::id::Space;
 use crate::replica::Adoption;
 use crate::rows::{Placer, Row, RowKey};
@@ -18,6 +19,8 @@ use crate::wire::decode_row;
 pub(super) struct Stage {
     rows: BTreeMap<RowKey, Option<Row>>,
     bytes: usize,
+    /// Keys whose rows have the same dots on both sides and other bytes.
+    diverged: Vec<RowKey>,
 }
 
 impl Stage {
@@ -39,12 +42,33 @@ impl Stage {
         Ok(())
     }
 
+    /// The peer holds of this row nothing that is new here.
+    pub(super) fn keep<P: Pin>(
+        &mut self,
+        (pin, mine): (&P, &Vector),
+        (space, placer): (&Space, &Placer),
+        kept: &Kept,
+    ) -> Result<Result<(), Failure>, P::Error> {
+        let key = &kept.key;
+        let is_known = kept.parts.iter().all(|&dot| mine.covers(dot));
+        if !is_known || !key.is_in(space) || placer.place(&key.key()) != key.place() {
+            return Ok(Err(Failure::Broke));
+        }
+        let row = pin.row(key)?;
+        if has_diverged(placer, row.as_ref(), kept) && self.diverged.len() < DIVERGED_MAX {
+            self.diverged.push(key.clone());
+        }
+        self.bytes += key.as_bytes().len() + size_of_val(kept.parts.as_slice());
+        let is_new = self.rows.insert(key.clone(), restored(row.as_ref(), kept)).is_none();
+        Ok(if is_new { Ok(()) } else { Err(Failure::Broke) })
+    }
+
     /// What it weighs.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The peer has told all that it holds at `place`: of the rows here it lacks those that did not come.
+    /// The peer has told all that it holds in `path`: of the rows here it lacks those that did not come.
     ///
     /// A row none of whose dots the peer's vector covers is new to the peer and stays as it is, so it need not be staged.
     pub(super) fn absences<P: Pin>(
@@ -52,10 +76,10 @@ impl Stage {
         pin: &P,
         space: &Space,
         theirs: &Vector,
-        place: u64,
+        path: Path,
     ) -> Result<(), P::Error> {
         let mut absent = Vec::new();
-        for key in keys_at(pin, space, place)? {
+        for key in keys_in(pin, space, path)? {
             if self.rows.contains_key(&key) {
                 continue;
             }
@@ -69,24 +93,23 @@ impl Stage {
         Ok(())
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &RowKey> {
-        self.rows.keys()
-    }
-
     pub(super) fn into_rows(self) -> Vec<(RowKey, Option<Row>)> {
         self.rows.into_iter().collect()
     }
 
-    /// The keys of what was staged, as many as are named.
-    pub(super) fn named(&self) -> Vec<RowKey> {
-        self.keys().take(DIVERGED_MAX).cloned().collect()
+    /// The keys that have diverged, as many as are named: under equal vectors, all that were staged.
+    pub(super) fn diverged(&mut self, vectors_are_equal: bool) -> Vec<RowKey> {
+        if vectors_are_equal {
+            return self.rows.keys().take(DIVERGED_MAX).cloned().collect();
+        }
+        std::mem::take(&mut self.diverged)
     }
 }
 
-/// The keys of the rows at one place.
-pub(super) fn keys_at<C: Content>(content: &C, space: &Space, place: u64) -> Result<Vec<RowKey>, C::Error> {
+/// The keys of the rows in `path`.
+fn keys_in<C: Content>(content: &C, space: &Space, path: Path) -> Result<Vec<RowKey>, C::Error> {
     let mut keys = Vec::new();
-    content.rows(space, Path::of_place(place), &mut |key, _| {
+    content.rows(space, path, &mut |key, _| {
         keys.push(key.clone());
         ControlFlow::Continue(())
     })?;

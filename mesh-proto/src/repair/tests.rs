@@ -6,13 +6,14 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::*;
-use crate::id::{NodeId, ReplicaId};
+use crate::id::{Dot, NodeId, ReplicaId};
 use crate::replica::{Config, Edit, Expiry, Input, PinId, Replica, Settled, Signal};
 use crate::rows::{Placer, Row};
 use crate::summary::Hash;
 use crate::testing::{MemoryContent, MemoryRows, now_at};
 use crate::time::Instant;
 
+mod glances;
 mod hostile;
 
 fn placer() -> Placer {
@@ -84,10 +85,22 @@ impl Traffic {
         self.messages += 1;
         self.bytes += crate::wire::encode_datagram(message).len();
         let mut bare = message.clone();
-        if let Message::Turn(turn) = &mut bare {
-            turn.rows.clear();
+        match &mut bare {
+            Message::Turn(turn) | Message::Answer(Answer { turn, .. }) => {
+                turn.rows.clear();
+                turn.kept.clear();
+            }
+            Message::Open(_) => {}
         }
+
         self.bare_bytes += crate::wire::encode_datagram(&bare).len();
+    }
+}
+
+fn hear(session: &mut Session, pin: &MemoryContent, message: Message) {
+    let Ok(()) = session.handle_input(Instant::ZERO, pin, message);
+    while session.is_working() {
+        let Ok(()) = session.work(pin);
     }
 }
 
@@ -109,9 +122,7 @@ fn converse(a: &MemoryContent, b: &MemoryContent, limits: Limits) -> (Output, Ou
                             let Ok(session) = Session::respond(Instant::ZERO, limits, placer(), open, b);
                             right = Some(session);
                         }
-                        (Some(right), message) => {
-                            let Ok(()) = right.handle_input(Instant::ZERO, b, message);
-                        }
+                        (Some(right), message) => hear(right, b, message),
                         (None, message) => panic!("a session begins with OPEN, not {message:?}"),
                     }
                 }
@@ -123,7 +134,7 @@ fn converse(a: &MemoryContent, b: &MemoryContent, limits: Limits) -> (Output, Ou
             match output {
                 Output::Send(message) => {
                     traffic.count(&message);
-                    let Ok(()) = left.handle_input(Instant::ZERO, a, message);
+                    hear(&mut left, a, message);
                 }
                 end @ (Output::Done(_) | Output::Failed(_)) => ends.1 = Some(end),
             }
@@ -148,9 +159,14 @@ fn adopt(site: &mut Site, outcome: Outcome, pin: &(MemoryContent, PinId)) {
     assert!(std::iter::from_fn(|| site.replica.poll_signal()).all(|signal| !matches!(signal, Signal::Alarm(_))));
 }
 
+/// From a descent over first glances that are too small to full ones.
+fn glancing(rng: &mut Pcg64) -> Limits {
+    Limits { glance_sums: [0, 3, 8, 16, 32, 32][rng.random_range(0..6)], ..Limits::default() }
+}
+
 #[test]
 fn random_pairs_end_with_equal_vectors_and_equal_bytes() {
-    for seed in 0..300 {
+    for seed in 0..400 {
         let mut rng = Pcg64::seed_from_u64(seed);
         let (mut a, mut b) = (Site::new(1), Site::new(2));
         let keys = rng.random_range(1..400);
@@ -164,7 +180,7 @@ fn random_pairs_end_with_equal_vectors_and_equal_bytes() {
                 }
             }
         }
-        let limits = Limits { turn_bytes: 2_000, turn_entries: 8, ..Limits::default() };
+        let limits = Limits { turn_bytes: 2_000, turn_entries: 8, ..glancing(&mut rng) };
         let (pin_a, pin_b) = (a.pin(), b.pin());
         let (left, right, _) = converse(&pin_a.0, &pin_b.0, limits);
         // Writes go on during the session.
@@ -189,9 +205,11 @@ fn equal_roots_end_at_once_with_an_empty_stage() {
     let mut rng = Pcg64::seed_from_u64(1);
     (0..100).for_each(|_| a.write(&mut rng, 50));
     let (pin, _) = a.pin();
-    let (left, right, traffic) = converse(&pin, &pin, Limits::default());
-    assert!(done(left).stage.is_empty() && done(right).stage.is_empty());
-    assert!(traffic.bytes < 200, "{traffic:?} for equal content");
+    for (limits, bytes_max) in [(Limits::default(), 660), (Limits::tiny(), 250)] {
+        let (left, right, traffic) = converse(&pin, &pin, limits);
+        assert!(done(left).stage.is_empty() && done(right).stage.is_empty());
+        assert!(traffic.bytes < bytes_max && traffic.messages == 2, "{traffic:?} for equal content");
+    }
 }
 
 #[test]
@@ -247,7 +265,7 @@ fn a_turn_in_which_nothing_needs_words_does_not_end_the_session() {
 }
 
 #[test]
-fn a_hundred_differences_in_ten_thousand_cost_no_more_than_a_descent() {
+fn a_hundred_differences_in_ten_thousand_are_found_at_a_glance() {
     let (mut a, mut b) = (Site::new(1), Site::new(2));
     for n in 0..10_000 {
         let edit = Edit::Set { key: format!("k{n}").into(), value: "v".into(), expiry: Expiry::Clear };
@@ -259,9 +277,14 @@ fn a_hundred_differences_in_ten_thousand_cost_no_more_than_a_descent() {
         b.input(Input::Local { space: space(), edits: vec![edit] });
     }
     let (pin_a, pin_b) = (a.pin(), b.pin());
-    let (left, right, traffic) = converse(&pin_a.0, &pin_b.0, Limits::default());
-    assert_eq!((done(left).cost.rows_sent, done(right).cost.rows_sent), (100, 100));
-    assert!(traffic.bare_bytes < 42_000 && traffic.messages <= 9, "{traffic:?}");
+    for (glance_sums, bytes_max, messages_max) in [(0, 42_000, 9), (16, 3_400, 5), (32, 3_400, 4)] {
+        let limits = Limits { glance_sums, ..Limits::default() };
+        let (left, right, traffic) = converse(&pin_a.0, &pin_b.0, limits);
+        let (left, right) = (done(left).cost, done(right).cost);
+        // What is stale does not travel.
+        assert_eq!((left.rows_sent, left.rows_kept, right.rows_sent, right.rows_kept), (0, 0, 100, 100));
+        assert!(traffic.bare_bytes < bytes_max && traffic.messages <= messages_max, "{glance_sums} sums: {traffic:?}");
+    }
 }
 
 #[test]

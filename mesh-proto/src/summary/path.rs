@@ -10,6 +10,9 @@ pub const CHILDREN: u8 = 16;
 /// The deepest level: a path of all 16 digits is one place.
 const DEPTH_MAX: u8 = 16;
 
+/// How many digits a cell has.
+const CELL_DEPTH: u8 = 8;
+
 /// Leading digits of a place; the rest of the bits are zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "(u64, u8)", into = "(u64, u8)")]
@@ -25,6 +28,17 @@ impl Path {
     /// The path of one place.
     pub const fn of_place(place: u64) -> Self {
         Self { first: place, depth: DEPTH_MAX }
+    }
+
+    /// The path of all places with these upper 32 bits.
+    pub const fn of_cell(cell: u32) -> Self {
+        Self { first: (cell as u64) << 32, depth: CELL_DEPTH }
+    }
+
+    /// The path of all places with the `bits` leading bits of `place`, a multiple of four of them and at most 64.
+    pub(crate) fn of_prefix(place: u64, bits: u32) -> Self {
+        let depth = u8::try_from(bits / 4).expect("at most sixteen digits");
+        Self { first: place & !u64::MAX.checked_shr(bits).unwrap_or(0), depth }
     }
 
     /// The first place in it.

@@ -66,6 +66,7 @@ fn random_histories_end_in_the_tree_of_their_content() {
         let mut content = MemoryContent::settled(&placer(), &space(), &BTreeMap::new(), Vector::new());
         let mut rows: BTreeMap<RowKey, Row> = BTreeMap::new();
         for step in 0..30 {
+            let before = content.clone();
             let mut changed = Vec::new();
             // Few leading digits, so that nodes split and collapse often.
             let narrow = rng.random_bool(0.5);
@@ -83,12 +84,67 @@ fn random_histories_end_in_the_tree_of_their_content() {
             }
             changed.sort_unstable();
             changed.dedup();
-            let Ok(updated) = update(&mut content, &placer(), &space(), &changed);
+            let Ok(updated) = update(&mut content, &before, &placer(), &space(), &changed);
             let fresh = MemoryContent::settled(&placer(), &space(), &rows, Vector::new());
             assert_eq!(Ok(updated), root(&fresh, &space()));
             assert_eq!(content.nodes(), fresh.nodes());
         }
     }
+}
+
+/// Every gist stored is that of the elements there, and no node is without that should have one.
+fn gists_are_those_of_the_elements(content: &MemoryContent) {
+    for ((_, path), node) in content.nodes() {
+        let Ok(stored) = content.gist(&space(), *path);
+        let mut wanted = Gist::default();
+        let Ok(elements) = elements(content, &placer(), &space(), *path);
+        elements.iter().for_each(|element| wanted.add(element.id()));
+        assert!(stored.is_some() || node.count <= GIST_MIN, "{path:?} of {}", node.count);
+        assert!(
+            stored.is_none_or(|stored| stored == wanted && node.count > GIST_MIN / 2),
+            "{path:?} of {}",
+            node.count
+        );
+    }
+    assert!(content.gists().keys().all(|key| content.nodes().contains_key(key)));
+}
+
+#[test]
+fn gists_follow_the_content_through_growth_and_shrinking() {
+    let mut rng = Pcg64::seed_from_u64(2);
+    let mut content = MemoryContent::settled(&placer(), &space(), &BTreeMap::new(), Vector::new());
+    let mut places: std::collections::BTreeSet<u64> = std::collections::BTreeSet::new();
+    let growth = [3_000, 3_050, 40_000, 40_500, 30_000, 5_000, 2_100, 1_500].map(|count| (count, true));
+    let end = [(1_020, false), (30, false), (2_000, false)];
+    for (step, (wanted, is_stored)) in growth.into_iter().chain(end).enumerate() {
+        let before = content.clone();
+        let mut changed = Vec::new();
+        while places.len() < wanted {
+            let place: u64 = rng.random();
+            places.insert(place);
+            changed.push(place);
+        }
+        while places.len() > wanted {
+            let from: u64 = rng.random();
+            if let Some(&place) = places.range(from..).next() {
+                places.remove(&place);
+                changed.push(place);
+            }
+        }
+        changed.extend(places.iter().copied().filter(|_| rng.random_bool(0.01)));
+        for &place in &changed {
+            let row = places.contains(&place).then(|| encode_row(&row(step as u64 + 1)));
+            content.put(RowKey::new(&space(), place, b"k", Kind::Expiry), row);
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        let Ok(_) = update(&mut content, &before, &placer(), &space(), &changed);
+        gists_are_those_of_the_elements(&content);
+        assert_eq!(!content.gists().is_empty(), is_stored, "of {wanted}");
+    }
+    let Ok(_) = rebuild(&mut content, &placer(), &space());
+    gists_are_those_of_the_elements(&content);
+    assert!(content.gists().is_empty());
 }
 
 #[test]

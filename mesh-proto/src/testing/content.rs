@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::id::Space;
 use crate::repair::Pin;
 use crate::rows::{Placer, Row, RowKey};
-use crate::summary::{Content, Node, Path, Tree, rebuild};
+use crate::summary::{Content, Gist, Node, Path, Tree, rebuild};
 use crate::vector::Vector;
 use crate::wire::{decode_row, encode_row};
 
@@ -18,6 +18,7 @@ use crate::wire::{decode_row, encode_row};
 pub struct MemoryContent {
     rows: BTreeMap<RowKey, Bytes>,
     nodes: BTreeMap<(Space, Path), Node>,
+    gists: BTreeMap<(Space, Path), Gist>,
     vectors: BTreeMap<Space, Vector>,
 }
 
@@ -26,7 +27,7 @@ impl MemoryContent {
     pub fn settled(placer: &Placer, space: &Space, rows: &BTreeMap<RowKey, Row>, vector: Vector) -> Self {
         let rows = rows.iter().map(|(key, row)| (key.clone(), encode_row(row))).collect();
         let vectors = [(space.clone(), vector)].into();
-        let mut content = Self { rows, nodes: BTreeMap::new(), vectors };
+        let mut content = Self { rows, vectors, ..Self::default() };
         let Ok(_) = rebuild(&mut content, placer, space);
         content
     }
@@ -39,9 +40,19 @@ impl MemoryContent {
         }
     }
 
+    /// The keys of all rows, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &RowKey> {
+        self.rows.keys()
+    }
+
     /// Every node stored.
     pub fn nodes(&self) -> &BTreeMap<(Space, Path), Node> {
         &self.nodes
+    }
+
+    /// Every gist stored.
+    pub fn gists(&self) -> &BTreeMap<(Space, Path), Gist> {
+        &self.gists
     }
 }
 
@@ -67,6 +78,10 @@ impl Content for MemoryContent {
         }
         Ok(())
     }
+
+    fn gist(&self, space: &Space, path: Path) -> Result<Option<Gist>, Infallible> {
+        Ok(self.gists.get(&(space.clone(), path)).cloned())
+    }
 }
 
 impl Tree for MemoryContent {
@@ -74,6 +89,14 @@ impl Tree for MemoryContent {
         match node {
             Some(node) => drop(self.nodes.insert((space.clone(), path), node)),
             None => drop(self.nodes.remove(&(space.clone(), path))),
+        }
+        Ok(())
+    }
+
+    fn set_gist(&mut self, space: &Space, path: Path, gist: Option<&Gist>) -> Result<(), Infallible> {
+        match gist {
+            Some(gist) => drop(self.gists.insert((space.clone(), path), gist.clone())),
+            None => drop(self.gists.remove(&(space.clone(), path))),
         }
         Ok(())
     }

@@ -203,17 +203,28 @@ fn tree() -> Step {
     };
     let rows: BTreeMap<_, _> = (0..TREE_ROWS).map(|number| (key(number), row(number as u64 + 1))).collect();
     let mut content = MemoryContent::settled(&placer, &space, &rows, Vector::default());
+    let mut before = content.clone();
     let keys: Vec<_> = (0..TREE_ROWS).map(key).collect();
     Box::new(move |number| {
         let changed: Vec<_> = (0..TREE_CHANGED).map(|index| &keys[(number * 7 + index * 97) % TREE_ROWS]).collect();
         let mut at: Vec<_> = changed.iter().map(|key| key.place()).collect();
-        for (index, key) in changed.into_iter().enumerate() {
-            let seq = TREE_ROWS + number * TREE_CHANGED + index;
-            content.put(key.clone(), Some(encode_row(&row(seq as u64))));
+        let puts: Vec<_> = changed
+            .into_iter()
+            .enumerate()
+            .map(|(index, key)| {
+                let seq = TREE_ROWS + number * TREE_CHANGED + index;
+                (key.clone(), encode_row(&row(seq as u64)))
+            })
+            .collect();
+        for (key, row) in &puts {
+            content.put(key.clone(), Some(row.clone()));
         }
         at.sort_unstable();
         at.dedup();
-        let Ok(root) = summary::update(&mut content, &placer, &space, &at);
+        let Ok(root) = summary::update(&mut content, &before, &placer, &space, &at);
         black_box(root);
+        for (key, row) in puts {
+            before.put(key, Some(row));
+        }
     })
 }

@@ -16,7 +16,8 @@ const EDGES: [(&str, &[&str]); 4] = [
 ];
 
 /// All that the protocol machines may stand on.
-const PROTO_MAY_USE: [&str; 8] = ["serde", "postcard", "bytes", "blake3", "rand", "rand_pcg", "tracing", "thiserror"];
+const PROTO_MAY_USE: [&str; 9] =
+    ["serde", "postcard", "bytes", "blake3", "archmage", "rand", "rand_pcg", "tracing", "thiserror"];
 
 /// The one feature flag of the workspace.
 const FEATURE: &str = "testing";

@@ -38,6 +38,9 @@ impl Machines {
         let limits = Limits {
             turn_bytes: rng.random_range(1..400),
             turn_entries: rng.random_range(1..4),
+            // From a descent over first glances that are too small to ones that hold everything.
+            glance_sums: [0, 3, 5, 16, 32][rng.random_range(0..5)],
+            stretch_sums: rng.random_range(1..64),
             stage_bytes: 1 << 20,
             duration: Duration::from_mins(30),
             silence: Duration::from_secs(30),
@@ -75,6 +78,9 @@ impl Machines {
         match (machine, message) {
             (Some(machine), message) => {
                 let Ok(()) = machine.handle_input(Instant::ZERO, pin, message);
+                while machine.is_working() {
+                    let Ok(()) = machine.work(pin);
+                }
             }
             (silent @ None, Message::Open(open)) => {
                 let Ok(answering) = Session::respond(Instant::ZERO, self.limits, placer(), open, pin);

@@ -78,9 +78,13 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
         ("groups_sent", Fact::count(counts.groups_sent)),
         ("groups_received", Fact::count(counts.groups_received)),
         ("repairs", Fact::count(counts.repairs)),
+        ("repairs_of_vectors", Fact::count(counts.repairs_of_vectors)),
+        ("repairs_of_divergence", Fact::count(counts.repairs_of_divergence)),
         ("repaired_rows", Fact::count(counts.repaired_rows)),
+        ("session_turns", Fact::count(counts.session_turns)),
         ("skewed", Fact::count(counts.skewed)),
         ("divergences", Fact::count(counts.divergences)),
+        ("damaged", Fact::count(counts.damaged)),
         ("forks", Fact::count(counts.forks)),
     ];
     facts.extend(membership(&host.peers));

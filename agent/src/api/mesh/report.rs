@@ -3,8 +3,9 @@
 use super::super::call::{Call, Flow, Wait};
 use super::super::command::{ALWAYS, Command, Flags, Group, Handler, Keys};
 use super::super::host::Phase;
-use super::super::refusal::Stop;
+use super::super::refusal::{Refusal, Stop};
 use super::facts::{Fact, facts, figures};
+use crate::peers::ANSWER_PATIENCE;
 
 const fn mesh(name: &'static str, arity: i32, run: Handler) -> Command {
     Command::new(name, arity, Group::Mesh, run).flags(ALWAYS)
@@ -43,6 +44,13 @@ pub(in super::super) const COMMANDS: &[Command] = &[
         .keys(Keys::ONE)
         .docs("0.1.0", "O(N) where N is the number of values", "Returns a key's concurrent values, the winner first.")
         .takes("key"),
+    mesh("mesh.verify", 2, verify)
+        .docs(
+            "0.1.0",
+            "O(1) for equal content; O(N) where N is the number of rows that differ",
+            "Compares this namespace with another node's, mends what differs, and names it.",
+        )
+        .takes("node"),
 ];
 
 fn write(call: &mut Call<'_>, facts: &[(&'static str, Fact)]) {
@@ -105,6 +113,17 @@ fn histogram(call: &mut Call<'_>) -> Result<(), Stop> {
 
 fn digest(call: &mut Call<'_>) -> Result<(), Stop> {
     call.flow = Flow::Wait(Wait::Digest { commit: call.host.data.replica.commit() });
+    Ok(())
+}
+
+fn verify(call: &mut Call<'_>) -> Result<(), Stop> {
+    let name = call.arg(1);
+    let listed = call.host.peers.roster().iter().find(|listed| !listed.own && listed.name.as_bytes() == name);
+    let peer = listed.map(|listed| listed.node).ok_or(Refusal::UnknownNode)?;
+    let number = call.session().space;
+    let space = call.host.data.space(number).clone();
+    let question = call.host.peers.questions.ask(peer, space);
+    call.flow = Flow::Wait(Wait::Verify { question, until: call.now.mono + ANSWER_PATIENCE });
     Ok(())
 }
 

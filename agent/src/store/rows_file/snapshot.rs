@@ -13,7 +13,7 @@ use everett_mesh_proto::vector::Vector;
 use everett_mesh_proto::wire::decode_row;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
-use super::{Bytes, FACTS, NODES, ROWS, VECTORS, decode_vector, read_facts};
+use super::{Bytes, FACTS, GISTS, NODES, ROWS, VECTORS, decode_vector, read_facts};
 use crate::store::error::StoreError;
 use crate::store::facts::Progress;
 
@@ -21,6 +21,8 @@ use crate::store::facts::Progress;
 pub struct Snapshot {
     rows: ReadOnlyTable<Bytes, Bytes>,
     nodes: ReadOnlyTable<Bytes, Bytes>,
+    /// None in a file of an earlier version that was not opened for writing since.
+    gists: Option<ReadOnlyTable<Bytes, Bytes>>,
     vectors: BTreeMap<Space, Vector>,
     progress: Progress,
     mark_ms: u64,
@@ -42,9 +44,15 @@ impl Snapshot {
             let vector = decode_vector(vector.value()).ok_or(StoreError::Fact("vectors"))?;
             vectors.insert(space, vector);
         }
+        let gists = match transaction.open_table(GISTS) {
+            Ok(table) => Some(table),
+            Err(redb::TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self {
             rows: transaction.open_table(ROWS)?,
             nodes: transaction.open_table(NODES)?,
+            gists,
             vectors,
             progress: facts.progress,
             mark_ms: facts.mark_ms,
@@ -103,6 +111,11 @@ impl Snapshot {
     /// The tree's nodes.
     pub(in crate::store) fn nodes(&self) -> &impl ReadableTable<Bytes, Bytes> {
         &self.nodes
+    }
+
+    /// The gists of its larger nodes.
+    pub(in crate::store) fn gists(&self) -> Option<&impl ReadableTable<Bytes, Bytes>> {
+        self.gists.as_ref()
     }
 }
 

@@ -22,7 +22,8 @@ fn filled(number: u8, keys: usize) -> MemoryContent {
 /// Initiates on `pin`, and hears that the peer's root differs and what it holds there.
 fn begun(pin: &MemoryContent, limits: Limits, sight: Sight) -> Session {
     let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), pin);
-    let answer = Answer { vector: Vector::new(), root: Hash([1; 32]), sight: Some(sight) };
+    let turn = Turn { sights: vec![(Path::ROOT, sight)], ..Turn::default() };
+    let answer = Answer { vector: Vector::new(), is_equal: false, turn };
     let Ok(()) = session.handle_input(Instant::ZERO, pin, Message::Answer(answer));
     session
 }
@@ -78,7 +79,7 @@ fn a_sight_that_no_honest_side_has_ends_the_session() {
 }
 
 fn open() -> Open {
-    Open { space: space(), vector: Vector::new(), root: Hash([1; 32]) }
+    Open { space: space(), vector: Vector::new(), root: Hash([1; 32]), count: 1_000, glance: Glance::default() }
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn rows_and_places_beyond_what_was_asked_end_the_session() {
     let pin = filled(1, 1_000);
     let place = placer().place(b"new");
     let other = Space::numbered(5);
-    let rows = |row| Turn { rows: vec![row], ..Turn::default() };
+    let rows = |row| Turn { rows: vec![row], more: true, ..Turn::default() };
     let turns = [
         ("a row that nobody asked for", rows(row(&space(), place, b"new"))),
         ("a place told that nobody asked for", Turn { told: vec![place], ..Turn::default() }),
@@ -132,7 +133,7 @@ fn a_place_wanted_more_often_than_it_was_listed_ends_the_session() {
     let want = Want { place: placer().place(b"k0"), both: true };
     for (times, ends) in [(1, false), (2, true)] {
         let mut session = begun(&pin, Limits::default(), all_differ());
-        hears(&mut session, &pin, Turn { wanted: vec![want; times], ..Turn::default() });
+        hears(&mut session, &pin, Turn { wanted: vec![want; times], more: true, ..Turn::default() });
         assert_eq!(end(&mut session).is_some(), ends);
     }
 }
@@ -182,7 +183,7 @@ fn silence_and_messages_out_of_place_end_the_session() {
         assert_eq!(end(&mut session), Some(Output::Failed(Failure::Broke)));
     }
     let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
-    let answer = Answer { vector: Vector::new(), root: Hash([1; 32]), sight: None };
+    let answer = Answer { vector: Vector::new(), is_equal: false, turn: Turn::default() };
     let Ok(()) = session.handle_input(Instant::ZERO, &pin, Message::Answer(answer));
     assert_eq!(end(&mut session), Some(Output::Failed(Failure::Broke)));
 }
@@ -227,7 +228,7 @@ fn damaged_repeated_and_lost_messages_never_panic_and_never_go_on_for_ever() {
                             let heard = mangled(&mut rng, &message, &said);
                             said.push(message);
                             if let Some(heard) = heard {
-                                let Ok(()) = to.handle_input(Instant::ZERO, pin, heard);
+                                hear(to, pin, heard);
                             }
                         }
                         Output::Done(_) => done += 1,

@@ -80,7 +80,7 @@ pub enum Task {
 #[derive(Debug)]
 pub struct Flush {
     /// The rows.
-    pub job: FlushJob,
+    pub job: Box<FlushJob>,
     /// Opened at the job's commit, if a session asked for it.
     pub pin: Option<PinId>,
     /// What the log need not keep for anybody.

@@ -2,7 +2,7 @@
 //!
 //! The classes, their letters and the names of events are those of Redis 7. What commands of this agent's clients do is
 //! named by the command; a change that a peer sent, which is a join and no command, by what it left behind
-//! ([`Watched::event_names`]). Off by default; switched on, it costs nothing until somebody listens.
+//! (`Watched::event_names`). Off by default; switched on, it costs nothing until somebody listens.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};

@@ -19,7 +19,7 @@ use crate::store::{FlushJob, Flushed};
 #[derive(Debug, Default)]
 pub(super) struct Flushing {
     /// Frozen, and waiting for its commit to be durable.
-    held: Option<(Held<FlushJob>, Option<PinId>)>,
+    held: Option<(Held<Box<FlushJob>>, Option<PinId>)>,
     /// A settled snapshot is wanted.
     pub(super) wanted: bool,
     /// With a pin.

@@ -79,7 +79,7 @@ impl Flushed {
 #[derive(Debug)]
 pub enum FlushStep {
     /// There is more.
-    More(FlushJob),
+    More(Box<FlushJob>),
     /// That was the last chunk.
     Done(Flushed),
 }
@@ -92,9 +92,9 @@ struct Chunk<'a> {
 }
 
 impl FlushJob {
-    pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, frozen: Frozen, settled: Settled) -> Self {
+    pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, frozen: Frozen, settled: Settled) -> Box<Self> {
         let progress = base.progress().clone();
-        Self { file, base, frozen, settled, progress, cursor: Vec::new(), changed: Vec::new() }
+        Box::new(Self { file, base, frozen, settled, progress, cursor: Vec::new(), changed: Vec::new() })
     }
 
     /// The commit that the file will describe.
@@ -103,7 +103,7 @@ impl FlushJob {
     }
 
     /// Runs to the end.
-    pub fn run(self, limit: ChunkLimit) -> Result<Flushed, StoreError> {
+    pub fn run(self: Box<Self>, limit: ChunkLimit) -> Result<Flushed, StoreError> {
         let mut job = self;
         loop {
             match job.step(limit)? {
@@ -114,7 +114,7 @@ impl FlushJob {
     }
 
     /// Writes one chunk.
-    pub fn step(mut self, limit: ChunkLimit) -> Result<FlushStep, StoreError> {
+    pub fn step(mut self: Box<Self>, limit: ChunkLimit) -> Result<FlushStep, StoreError> {
         let table = Arc::clone(&self.frozen.table);
         let chunk = self.plan(&table, limit)?;
         let batch = self.file.begin()?;

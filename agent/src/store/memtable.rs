@@ -102,7 +102,7 @@ impl Memtable {
 
     /// Freezes what is here as the content of `settled`'s commit, to be flushed once that is durable. `None` while an
     /// earlier flush is under way.
-    pub fn freeze(&mut self, settled: Settled) -> Option<Held<FlushJob>> {
+    pub fn freeze(&mut self, settled: Settled) -> Option<Held<Box<FlushJob>>> {
         if self.is_flushing {
             return None;
         }

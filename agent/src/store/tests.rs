@@ -84,7 +84,7 @@ struct World {
     twin: Replica,
     twin_rows: MemoryRows,
     random: Pcg64,
-    job: Option<FlushJob>,
+    job: Option<Box<FlushJob>>,
     life: u64,
     now: Now,
 }
@@ -141,7 +141,7 @@ impl World {
     /// Begins a flush, or takes one step of it.
     fn flush_some(&mut self) {
         let Some(job) = self.job.take() else {
-            let held: Option<Held<FlushJob>> = self.store.memtable.freeze(self.replica.settled());
+            let held: Option<Held<Box<FlushJob>>> = self.store.memtable.freeze(self.replica.settled());
             let durable = self.commit();
             self.job = held.map(|held| held.release(durable).unwrap());
             return;

@@ -189,7 +189,7 @@ fn flush(file: &RowsFile, keys: &[Key], changes: impl Iterator<Item = (usize, Op
     }
     let durable = Log::resume(Nowhere, settled.commit).durable();
     let held = rows.freeze(settled.clone()).expect("no flush is under way");
-    let job: FlushJob = held.release(durable).expect("the commit is durable");
+    let job: Box<FlushJob> = held.release(durable).expect("the commit is durable");
     let _flushed = job.run(ChunkLimit::default()).expect("a store can be written");
 }
 

@@ -92,9 +92,8 @@ pub struct SocketConfig {
 pub struct StoreConfig {
     /// Memory for rows not flushed yet.
     pub memtable_bytes: Share,
-    /// Memory for pages of `rows.redb`.
-    #[serde(deserialize_with = "units::size")]
-    pub cache_bytes: u64,
+    /// Memory for what is in `rows.redb`: its pages, and rows that were read or written lately.
+    pub cache_bytes: Share,
     /// Disk for operations that some member has not acknowledged yet.
     #[serde(deserialize_with = "units::size")]
     pub log_bytes: u64,
@@ -273,7 +272,7 @@ impl Default for SocketConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { memtable_bytes: Share::Auto, cache_bytes: 64 << 20, log_bytes: 1 << 30, segment_bytes: 64 << 20 }
+        Self { memtable_bytes: Share::Auto, cache_bytes: Share::Auto, log_bytes: 1 << 30, segment_bytes: 64 << 20 }
     }
 }
 

@@ -166,7 +166,7 @@ fn prepare(config: &Config) -> Result<Prepared, AgentError> {
         place_fingerprint: mtls.place_key().fingerprint(),
         placer: placer.clone(),
         log: LogSettings { segment_bytes: config.store.segment_bytes, ..LogSettings::default() },
-        cache_bytes: usize::try_from(config.store.cache_bytes).unwrap_or(usize::MAX),
+        cache_bytes: usize::try_from(config.store.cache_bytes.resolve()).unwrap_or(usize::MAX),
         new_id: StoreId(random.random()),
         salt_seed: random.random(),
     })?;

@@ -22,7 +22,7 @@ use super::host::Host;
 use super::notify::Classes;
 use super::resp::{Limits, RequestParser};
 use crate::peers::Peers;
-use crate::store::{Facts, Memtable, Progress, RowsFile, StoreId};
+use crate::store::{Facts, Memtable, RowsFile, StoreId};
 
 const RECORDED: &str = include_str!("tests/redis-7.0.15.txt");
 
@@ -39,24 +39,11 @@ fn host_of(id: ReplicaId) -> Host {
         Config { id, placer: Placer::new(&[7; 32]), max_skew: Duration::from_millis(500), gate_bytes_max: 1 << 20 };
     let dir = tempfile::tempdir().unwrap();
     let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20, Placer::new(&[7; 32])).unwrap();
-    file.write_facts(&facts()).unwrap();
+    file.write_facts(&Facts::new(StoreId([1; 16]), ClusterId([2; 16]), [3; 16])).unwrap();
     // The file stays open and is gone with its last reader.
     let rows = Memtable::new(file, 1 << 20).unwrap();
     let replica = Replica::resume(config, Settled::default());
     Host::new(Data::new(replica, rows), Peers::new(nothing_durable(), Vectors::new()), 1)
-}
-
-/// What a new store knows of itself.
-fn facts() -> Facts {
-    Facts {
-        store: StoreId([1; 16]),
-        cluster: ClusterId([2; 16]),
-        place_fingerprint: [3; 16],
-        boot_epoch: 1,
-        progress: Progress::default(),
-        mark_ms: 0,
-        stopped_cleanly: false,
-    }
 }
 
 /// A log that is never written to.

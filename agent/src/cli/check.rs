@@ -48,7 +48,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
         cluster: NodeIdentity::from(&mtls.identity()).cluster,
         place_fingerprint: mtls.place_key().fingerprint(),
         placer: Placer::new(mtls.place_key().as_bytes()),
-        cache_bytes: usize::try_from(config.store.cache_bytes).unwrap_or(usize::MAX),
+        cache_bytes: usize::try_from(config.store.cache_bytes.resolve()).unwrap_or(usize::MAX),
     };
     let mut told = Instant::now();
     let mut tell = |Step { what, percent }| {

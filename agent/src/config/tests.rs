@@ -110,14 +110,14 @@ fn sizes_take_a_number_or_a_unit() {
         parse("certificates = \"/c\"\nseeds = []\n[store]\nmemtable_bytes = \"64 MiB\"\ncache_bytes = 4096\n").unwrap();
     assert_eq!(config.store.memtable_bytes, Share::Bytes(64 << 20));
     assert_eq!(config.store.memtable_bytes.resolve(), 64 << 20);
-    assert_eq!(config.store.cache_bytes, 4096);
+    assert_eq!(config.store.cache_bytes, Share::Bytes(4096));
 }
 
 #[test]
 fn nonsense_sizes_modes_and_seeds_are_refused() {
     for line in [
         "[store]\ncache_bytes = -1\n",
-        "[store]\ncache_bytes = \"auto\"\n",
+        "[store]\nlog_bytes = \"auto\"\n",
         "[store]\ncache_bytes = \"99999999999TiB\"\n",
         "[socket]\nmode = \"0999\"\n",
         "[socket]\nmode = \"7777\"\n",

@@ -111,6 +111,14 @@ pub struct Facts {
     pub stopped_cleanly: bool,
 }
 
+impl Facts {
+    /// What a store knows of itself that nobody has opened yet.
+    pub fn new(store: StoreId, cluster: ClusterId, place_fingerprint: [u8; 16]) -> Self {
+        let (boot_epoch, progress, mark_ms, stopped_cleanly) = (0, Progress::default(), 0, true);
+        Self { store, cluster, place_fingerprint, boot_epoch, progress, mark_ms, stopped_cleanly }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,7 +72,8 @@ impl Store {
         let folder = Folder::open(&config.path.join("log")).map_err(StoreError::Folder)?;
         let log_folder = folder.reopen().map_err(StoreError::Folder)?;
         let known = file.facts()?;
-        let mut facts = known.clone().unwrap_or_else(|| first_facts(config));
+        let mut facts =
+            known.clone().unwrap_or_else(|| Facts::new(config.new_id, config.cluster, config.place_fingerprint));
         let identity = LogIdentity { store: facts.store, salt_seed: config.salt_seed };
         let log = if known.is_some() {
             check_owner(&facts, config.cluster, config.place_fingerprint)?;
@@ -112,18 +113,6 @@ impl Store {
             replica.replay(&mut self.memtable, Commit(commit), payload)?;
         }
         Ok(reader.next_commit() - from)
-    }
-}
-
-fn first_facts(config: &StoreConfig) -> Facts {
-    Facts {
-        store: config.new_id,
-        cluster: config.cluster,
-        place_fingerprint: config.place_fingerprint,
-        boot_epoch: 0,
-        progress: Progress::default(),
-        mark_ms: 0,
-        stopped_cleanly: true,
     }
 }
 

@@ -3,6 +3,7 @@
 //! It blocks, and knows no more of RESP than where a reply ends. Whoever wants to understand replies takes the `redis`
 //! crate.
 
+use everett_tests::resp::encode;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,17 +14,6 @@ const REPLY_MAX: Duration = Duration::from_mins(1);
 
 /// SETs under way at once when a store is filled.
 const FILL_BATCH: u64 = 500;
-
-/// The words as a server takes them.
-pub(crate) fn encode(words: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        bytes.extend_from_slice(word);
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes
-}
 
 /// The key of that number, as redis-benchmark names it.
 pub(crate) fn key(number: u64) -> Vec<u8> {

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use everett_tests::cluster::{PATIENCE, wait};
 
-use crate::client::{Client, Reply, encode};
+use everett_tests::resp::encode;
+
+use crate::client::{Client, Reply};
 
 /// A running server; it ends when dropped.
 #[derive(Debug)]

@@ -15,7 +15,9 @@ use everett_mesh_proto::testing::MemoryContent;
 use everett_mesh_proto::vector::Vector;
 use everett_mesh_proto::wire::{decode_payload, encode_payload, encode_row};
 
-use crate::server::{Request, Server, encode};
+use everett_tests::resp::encode;
+
+use crate::server::{Request, Server};
 
 /// Keys that commands go round.
 const KEYS: usize = 1_000;

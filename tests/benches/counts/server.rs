@@ -1,5 +1,6 @@
 //! A server as the ledger thread owns it, without sockets and disk: what commands and peers' groups are executed on.
 
+use everett_tests::resp::encode;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use everett_agent::api::dispatch::execute;
 use everett_agent::api::host::Host;
 use everett_agent::api::resp::{Limits, RequestParser};
 use everett_agent::peers::Peers;
-use everett_agent::store::{Facts, Memtable, Progress, RowsFile, StoreId};
+use everett_agent::store::{Facts, Memtable, RowsFile, StoreId};
 use everett_mesh_proto::id::{ClusterId, NodeId, ReplicaId};
 use everett_mesh_proto::log::{Commit, Log, Medium, Record};
 use everett_mesh_proto::push::Vectors;
@@ -55,17 +56,6 @@ impl Request {
     }
 }
 
-/// The words as a client sends them.
-pub(crate) fn encode(words: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        bytes.extend_from_slice(word);
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes
-}
-
 /// A server with one connection.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -82,7 +72,7 @@ impl Server {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let file = RowsFile::open(&dir.path().join("rows.redb"), CACHE_BYTES, placer.clone());
         let file = file.expect("a new file of rows can be made");
-        file.write_facts(&facts()).expect("facts can be written");
+        file.write_facts(&Facts::new(StoreId([1; 16]), ClusterId([2; 16]), [3; 16])).expect("facts can be written");
         // The file stays open and is gone with its last reader.
         let rows = Memtable::new(file, CACHE_BYTES).expect("a new file can be read");
         let config =
@@ -141,17 +131,5 @@ impl Server {
             let durable = durable.expect("a group of one is durable");
             black_box(held.release(durable).expect("its commit is durable"));
         }
-    }
-}
-
-fn facts() -> Facts {
-    Facts {
-        store: StoreId([1; 16]),
-        cluster: ClusterId([2; 16]),
-        place_fingerprint: [3; 16],
-        boot_epoch: 1,
-        progress: Progress::default(),
-        mark_ms: 0,
-        stopped_cleanly: false,
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use everett_tests::cluster::Agent;
 use redis::Value;
 
-use crate::client::{Client, encode, key};
+use everett_tests::resp::encode;
+
+use crate::client::{Client, key};
 use crate::load::Times;
 use crate::report::{Asked, Report};
 use crate::{Args, agents};

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use everett_tests::cluster::{PATIENCE, wait};
 
-use crate::client::{Client, Reply, encode, key};
+use everett_tests::resp::encode;
+
+use crate::client::{Client, Reply, key};
 use crate::report::{Asked, Report};
 use crate::{Args, agents};
 

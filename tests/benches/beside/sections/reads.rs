@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use everett_tests::cluster::wait;
 
-use crate::client::{Client, encode, key};
+use everett_tests::resp::encode;
+
+use crate::client::{Client, key};
 use crate::load::{self, Load, Times};
 use crate::redis_server::RedisServer;
 use crate::report::{Asked, Report};

@@ -13,7 +13,9 @@ use everett_tests::cluster::{Cluster, PATIENCE, Router, wait};
 use super::agree;
 use super::etcd::Etcd;
 use super::quic::BareQuic;
-use crate::client::{Client, Reply, encode};
+use everett_tests::resp::encode;
+
+use crate::client::{Client, Reply};
 use crate::load::{self, Times};
 use crate::redis_server::RedisServer;
 use crate::report::{Asked, Report};

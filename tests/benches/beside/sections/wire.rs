@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use everett_tests::cluster::{Cluster, PATIENCE, wait};
 
 use super::idle::sent_bytes;
-use crate::client::{Client, Reply, encode, key};
+use everett_tests::resp::encode;
+
+use crate::client::{Client, Reply, key};
 use crate::report::{Asked, Report};
 use crate::{Args, agents, load, machine};
 

@@ -143,6 +143,22 @@ fn a_leave_is_known_by_all_at_once_and_is_final_for_its_epoch() {
 }
 
 #[test]
+fn members_that_leave_at_one_moment_are_all_held_as_left() {
+    for seed in 320..330 {
+        let mut world = formed(seed);
+        let leavers = [8, 9, 30, 31];
+        for leaver in leavers {
+            world.command(leaver, Cmd::Leave);
+        }
+        within(seconds(3), &mut world, "all know of all leaves", |world| {
+            leavers.iter().all(|&leaver| world.all_hold(leaver, MemberState::Left))
+        });
+        world.run_for(seconds(30));
+        assert!(accused(&world).is_empty(), "seed {seed}: {:?}", accused(&world));
+    }
+}
+
+#[test]
 fn a_restarted_node_is_itself_again_at_once() {
     let mut world = formed(33);
     world.crash(11);

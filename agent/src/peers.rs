@@ -7,7 +7,7 @@ mod question;
 
 use std::sync::Arc;
 
-use everett_mesh_proto::id::{Dot, NodeId, ReplicaId, Space};
+use everett_mesh_proto::id::{Dot, NodeId, Space};
 use everett_mesh_proto::log::{Commit, Durable};
 use everett_mesh_proto::membership::MemberState;
 use everett_mesh_proto::push::{self, Push, Vectors};
@@ -159,12 +159,13 @@ impl Peers {
         self.push.handle_input(now.mono, push::Input::Durable { upto: upto.upto(), pushes, applied });
     }
 
-    /// A peer holds these entries durably.
-    pub fn acked(&mut self, now: Now, own: ReplicaId, said: Said, metrics: &mut Metrics) {
-        let Said { peer, space, vector } = said;
-        self.links.acked(now.mono, (peer, &space, vector.seq(own)), |name, took| {
+    /// A peer holds own writes durably.
+    pub fn acked(&mut self, now: Now, acked: Acked, metrics: &mut Metrics) {
+        let Acked { peer, space, dot } = acked;
+        self.links.acked(now.mono, (peer, &space, dot.seq), |name, took| {
             metrics.record_peer(PeerPath::DurableAt, name, took);
         });
+        let vector = [dot].into_iter().collect();
         self.push.handle_input(now.mono, push::Input::Acked { peer, space, vector });
     }
 
@@ -242,13 +243,13 @@ fn note(applied: &mut Vec<(Space, Dot)>, space: Space, dot: Dot) {
     }
 }
 
-/// What a peer said of a namespace.
+/// A peer's word that it holds own writes durably.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Said {
+pub struct Acked {
     /// Who.
     pub peer: NodeId,
     /// The namespace.
     pub space: Space,
-    /// The vector.
-    pub vector: Vector,
+    /// The last of them.
+    pub dot: Dot,
 }

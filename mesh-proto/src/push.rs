@@ -170,8 +170,8 @@ impl Push {
     fn ack_all(&mut self, id: NodeId) {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.lacks_acks()) else { return };
         peer.has_acks();
-        for (space, vector) in peer.acks_due(&self.applied_last) {
-            self.outputs.push_back(Output::Ack { peer: id, space, vector });
+        for (space, seq) in peer.acks_due(&self.applied_last) {
+            self.outputs.push_back(Output::Ack { peer: id, space, seq });
         }
     }
 
@@ -203,8 +203,8 @@ impl Push {
         }
         self.remember_applied(applied);
         for (&id, peer) in &mut self.peers {
-            for (space, vector) in peer.acks_due(applied) {
-                self.outputs.push_back(Output::Ack { peer: id, space, vector });
+            for (space, seq) in peer.acks_due(applied) {
+                self.outputs.push_back(Output::Ack { peer: id, space, seq });
             }
         }
     }

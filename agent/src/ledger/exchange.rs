@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::TrySendError;
-use everett_mesh_proto::id::{NodeId, ReplicaId, Space};
+use everett_mesh_proto::id::{Dot, NodeId, ReplicaId, Space};
 use everett_mesh_proto::push::{self, Vectors};
 use everett_mesh_proto::replica::{Input, Replica, Signal};
 use everett_mesh_proto::vector::Vector;
@@ -23,7 +23,7 @@ use crate::courier::Order;
 use crate::keeper::Task;
 use crate::metrics::Path;
 use crate::net::{Command, DataEvent, Inbox, Lane, Local};
-use crate::peers::{PeerLink, Said};
+use crate::peers::{Acked, PeerLink};
 
 /// A frame of groups is closed after so many bytes.
 const FRAME_BYTES: usize = 1 << 20;
@@ -120,9 +120,9 @@ impl Ledger {
                 }
                 self.tell_changes()?;
             }
-            OpsFrame::Ack { space, vector } => {
-                let own = self.host.data.replica.id();
-                peers.acked(self.now, own, Said { peer, space, vector }, &mut self.host.metrics);
+            OpsFrame::Ack { space, seq } => {
+                let dot = Dot { replica: self.host.data.replica.id(), seq };
+                peers.acked(self.now, Acked { peer, space, dot }, &mut self.host.metrics);
                 self.answer_waiters()?;
             }
             OpsFrame::Has { space, vector } => {
@@ -176,7 +176,7 @@ impl Ledger {
                         self.send(peer, frame);
                     }
                 }
-                push::Output::Ack { peer, space, vector } => self.tell(peer, &OpsFrame::Ack { space, vector }),
+                push::Output::Ack { peer, space, seq } => self.tell(peer, &OpsFrame::Ack { space, seq }),
                 push::Output::Resume { peer } => self.command(Command::Resume { peer }),
                 push::Output::Await { peer } => self.command(Command::Await { peer }),
                 push::Output::Read(reading) => self.mesh.readings.push_back(reading),

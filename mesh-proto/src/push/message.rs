@@ -138,8 +138,8 @@ pub enum Output {
         peer: NodeId,
         /// The namespace.
         space: Space,
-        /// The entries that concern it.
-        vector: Vector,
+        /// The last of them.
+        seq: u64,
     },
     /// The peer has caught up: it takes part in broadcasts from the next one on.
     Resume {

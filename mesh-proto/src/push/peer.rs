@@ -1,6 +1,6 @@
 //! What is known of one linked peer: what it has, what it holds durably, how far it was read to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Reading, Vectors, Whose};
 use crate::id::{Dot, NodeId, ReplicaId, Space};
@@ -170,11 +170,12 @@ impl Peer {
         self.known.get(space)
     }
 
-    /// The entries of `applied` that this peer wrote, by namespace: it waits to hear that they are durable.
-    pub(super) fn acks_due(&self, applied: &[(Space, Dot)]) -> Vectors {
-        let mut due = Vectors::new();
+    /// The last of the `applied` that this peer wrote, by namespace: it waits to hear that they are durable.
+    pub(super) fn acks_due(&self, applied: &[(Space, Dot)]) -> BTreeMap<Space, u64> {
+        let mut due = BTreeMap::<Space, u64>::new();
         for (space, dot) in applied.iter().filter(|(_, dot)| dot.replica == self.life) {
-            due.entry(space.clone()).or_default().raise(*dot);
+            let last = due.entry(space.clone()).or_default();
+            *last = dot.seq.max(*last);
         }
         due
     }

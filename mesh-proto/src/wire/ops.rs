@@ -31,12 +31,13 @@ pub enum StreamKind {
 pub enum OpsFrame {
     /// Groups in the order in which the sender applied them, each in the bytes of its log record's payload.
     Groups(#[serde(deserialize_with = "bounded::list::<_, _, GROUPS_MAX>")] Vec<Bytes>),
-    /// The sender holds this *durably* in a namespace, at least.
+    /// The sender holds the receiver's own writes *durably* in a namespace, at least up to here. It goes with every
+    /// write, so the receiver's life, which both know from HELLO, is not named.
     Ack {
         /// The namespace.
         space: Space,
-        /// The durable entries.
-        vector: Vector,
+        /// The seq of the last durable write.
+        seq: u64,
     },
     /// The sender has *applied* this in a namespace.
     Has {

@@ -7,7 +7,6 @@ mod agent;
 mod ask;
 mod certs;
 mod check;
-pub mod client;
 mod demo;
 mod failure;
 mod leave;

@@ -1,4 +1,4 @@
-//! A small blocking client for an agent's socket, for the verbs that ask a running agent.
+//! A small blocking client for an agent's socket, for the verbs that ask a running agent, and for its exporter.
 //!
 //! It speaks RESP3 and takes RESP2, one request at a time. What an agent answers is bounded before it is read: a
 //! wrong socket (or a wrong program behind it) costs an error, not memory. What this does not do: pipelining,
@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(super) use reply::object;
+use serde_json::{Map, Value};
+
 pub use reply::{ProtocolError, Reply};
 
 /// How long an agent may take for one answer; it never waits for others to give one.
@@ -84,6 +85,18 @@ impl Client {
         self.stream.get_mut().write_all(&request)?;
         let reply = Reply::read(&mut self.stream)?;
         if let Reply::Error(words) = reply { Err(ClientError::Refused(words)) } else { Ok(reply) }
+    }
+
+    /// The answer to `command`, which must be a map.
+    pub fn object(&mut self, command: &'static str) -> Result<Map<String, Value>, ClientError> {
+        self.call(&[command])?.into_object().ok_or(ClientError::Unexpected { command })
+    }
+
+    /// The answer to `command`, which must be an array of maps.
+    pub fn objects(&mut self, command: &'static str) -> Result<Vec<Map<String, Value>>, ClientError> {
+        let elements = self.call(&[command])?.into_array();
+        let maps = elements.and_then(|elements| elements.into_iter().map(Reply::into_object).collect());
+        maps.ok_or(ClientError::Unexpected { command })
     }
 
     /// Waits until the agent closes the connection by itself.

@@ -1,26 +1,10 @@
-//! Asking a running agent for maps, and showing their values to a person.
+//! What an agent answered, as a person reads it.
 
 use std::time::SystemTime;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::client::object as to_object;
-use super::client::{Client, ClientError, Reply};
 use crate::report;
-
-/// The agent's answer to `command`, which must be a map.
-pub(super) fn object(client: &mut Client, command: &'static str) -> Result<Map<String, Value>, ClientError> {
-    let pairs = client.call(&[command])?.into_map();
-    pairs.map(|pairs| to_object(&pairs)).ok_or(ClientError::Unexpected { command })
-}
-
-/// The agent's answer to `command`, which must be an array of maps.
-pub(super) fn objects(client: &mut Client, command: &'static str) -> Result<Vec<Map<String, Value>>, ClientError> {
-    let unexpected = || ClientError::Unexpected { command };
-    let elements = client.call(&[command])?.into_array().ok_or_else(unexpected)?;
-    let maps = elements.into_iter().map(|element: Reply| element.into_map().map(|pairs| to_object(&pairs)));
-    maps.collect::<Option<_>>().ok_or_else(unexpected)
-}
 
 /// A value as a person reads it, in the unit that its key's name ends with.
 pub(super) fn shown(key: &str, value: &Value) -> String {

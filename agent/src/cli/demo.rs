@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::client::ClientError;
 use super::failure::Failure;
 use super::say;
+use crate::client::ClientError;
 use crate::exit::Exit;
 use agents::Agents;
 use layout::{LayoutError, Place};

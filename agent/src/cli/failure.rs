@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::client::ClientError;
+use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::ledger::SocketError;

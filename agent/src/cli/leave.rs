@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::client::Client;
 use super::failure::Failure;
 use super::say;
+use crate::client::Client;
 
 /// What `everett leave` is told.
 #[derive(Debug, Args)]

@@ -5,9 +5,9 @@ mod watch;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::client::Client;
 use super::failure::Failure;
 use super::{SocketArgs, ask, say};
+use crate::client::Client;
 use crate::report;
 
 /// What is shown of a member: its name in `MESH.PEERS`, and in our own output.
@@ -43,8 +43,8 @@ type Peers = Vec<Map<String, Value>>;
 
 /// The same, with all that is known of each peer.
 fn asked(client: &mut Client) -> Result<(Vec<Value>, Peers), Failure> {
-    let own = ask::object(client, "MESH.INFO")?;
-    let peers = ask::objects(client, "MESH.PEERS")?;
+    let own = client.object("MESH.INFO")?;
+    let peers = client.objects("MESH.PEERS")?;
     Ok((members(&own, &peers), peers))
 }
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::client::{Client, ClientError};
 use super::failure::Failure;
-use super::{SocketArgs, ask, say};
+use super::{SocketArgs, say};
+use crate::client::{Client, ClientError};
 use crate::report::{self, Line};
 
 /// The command that answers with the figures.
@@ -13,7 +13,7 @@ const COMMAND: &str = "MESH.HISTOGRAM";
 pub(super) fn run(args: &SocketArgs) -> Result<(), Failure> {
     let mut client = Client::connect(&args.socket)?;
     if args.json {
-        let figures = ask::object(&mut client, COMMAND)?;
+        let figures = client.object(COMMAND)?;
         return Ok(say::data(&format!("{:#}", Value::Object(figures)))?);
     }
     Ok(say::data(&report::table(&fetch(&mut client)?))?)
@@ -21,7 +21,7 @@ pub(super) fn run(args: &SocketArgs) -> Result<(), Failure> {
 
 /// The percentiles that the agent behind `client` reports.
 pub(super) fn fetch(client: &mut Client) -> Result<Vec<Line>, ClientError> {
-    lines(&ask::object(client, COMMAND)?)
+    lines(&client.object(COMMAND)?)
 }
 
 fn lines(paths: &Map<String, Value>) -> Result<Vec<Line>, ClientError> {

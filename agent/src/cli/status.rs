@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::client::Client;
 use super::failure::Failure;
 use super::{SocketArgs, ask, say};
+use crate::client::Client;
 use crate::report;
 
 /// What is shown of a peer: its name in `MESH.PEERS`, and the column's title.
@@ -22,8 +22,8 @@ const COLUMNS: [(&str, &str); 9] = [
 
 pub(super) fn run(args: &SocketArgs) -> Result<(), Failure> {
     let mut client = Client::connect(&args.socket)?;
-    let info = ask::object(&mut client, "MESH.INFO")?;
-    let peers = ask::objects(&mut client, "MESH.PEERS")?;
+    let info = client.object("MESH.INFO")?;
+    let peers = client.objects("MESH.PEERS")?;
     Ok(say::data(&if args.json { json(info, peers) } else { text(&info, &peers) })?)
 }
 

@@ -128,6 +128,11 @@ impl Reply {
         self.into_array().filter(|flat| flat.len().is_multiple_of(2)).map(pairs)
     }
 
+    /// A map as a JSON object.
+    pub fn into_object(self) -> Option<Map<String, Value>> {
+        self.into_map().map(|pairs| object(&pairs))
+    }
+
     /// The same as JSON; bytes that are no text are shown as far as they are.
     pub fn to_json(&self) -> Value {
         match self {
@@ -144,7 +149,7 @@ impl Reply {
 }
 
 /// The pairs as a JSON object; keys that are no text are left out.
-pub(in crate::cli) fn object(pairs: &[(Reply, Reply)]) -> Map<String, Value> {
+fn object(pairs: &[(Reply, Reply)]) -> Map<String, Value> {
     pairs.iter().filter_map(|(key, value)| Some((key.text()?.to_owned(), value.to_json()))).collect()
 }
 

@@ -20,7 +20,7 @@ const EDGES: [Edge; 7] = [
 ];
 
 /// The rooms at the two ends of the socket.
-const RESP_ROOMS: [&str; 2] = ["agent/src/api/resp", "agent/src/cli/client"];
+const RESP_ROOMS: [&str; 2] = ["agent/src/api/resp", "agent/src/client"];
 
 /// Only the store names redb, only the net names quinn, and so on.
 pub fn crates_are_known_in_their_rooms(tree: &Tree) -> Vec<Breach> {

@@ -3,9 +3,8 @@
 use serde_json::Value;
 
 use super::layout::Place;
-use crate::cli::ask;
-use crate::cli::client::{Client, ClientError, Reply};
 use crate::cli::report;
+use crate::client::{Client, ClientError, Reply};
 use crate::report::Line;
 
 /// One connection to each agent, by index.
@@ -26,8 +25,8 @@ impl Mesh {
     /// How many agents the one at this index believes to answer, itself left out.
     pub(crate) fn peers_alive(&mut self, agent: usize) -> Result<usize, ClientError> {
         let client = &mut self.0[agent];
-        let own = ask::object(client, "MESH.INFO")?;
-        let peers = ask::objects(client, "MESH.PEERS")?;
+        let own = client.object("MESH.INFO")?;
+        let peers = client.objects("MESH.PEERS")?;
         let others = peers.iter().filter(|peer| peer.get("node") != own.get("node"));
         Ok(others.filter(|peer| peer.get("state").and_then(Value::as_str) == Some("alive")).count())
     }

@@ -9,8 +9,8 @@ use super::layout::Place;
 use super::mesh::Mesh;
 use super::pause::{Interrupted, Pause, Waited};
 use super::relay::Relay;
-use crate::cli::client::{ClientError, Reply};
 use crate::cli::say;
+use crate::client::{ClientError, Reply};
 use crate::report;
 
 /// Writes to each agent in the workload.

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{listed, name};
 use crate::cli::SocketArgs;
-use crate::cli::client::Client;
 use crate::cli::failure::Failure;
+use crate::client::Client;
 
 /// Between two looks: less than the mesh needs to agree on anything.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);

@@ -67,9 +67,9 @@ pub struct Config {
     /// What knowing who is here may cost.
     #[serde(default)]
     pub membership: MembershipConfig,
-    /// What is logged, and how.
-    #[serde(default)]
-    pub log: LogConfig,
+    /// What is told to those who watch the agent.
+    #[serde(default, alias = "log")]
+    pub telemetry: TelemetryConfig,
 }
 
 /// The Unix socket that local clients connect to.
@@ -154,14 +154,16 @@ pub enum MembershipProfile {
     Saving,
 }
 
-/// What is logged to stderr, and how.
+/// What is told to those who watch the agent: logs on stderr, figures over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
+pub struct TelemetryConfig {
     /// A level, or `target=level` pairs separated by commas; the environment's `EVERETT_LOG` goes before it.
     pub filter: String,
     /// For people or for programs.
     pub format: LogFormat,
+    /// TCP address on which Prometheus may collect figures; nowhere by default.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The form of a log line.
@@ -207,7 +209,7 @@ impl Config {
             limits: LimitsConfig::default(),
             clock: ClockConfig::default(),
             membership: MembershipConfig::default(),
-            log: LogConfig::default(),
+            telemetry: TelemetryConfig::default(),
         }
     }
 
@@ -288,8 +290,8 @@ impl Default for ClockConfig {
     }
 }
 
-impl Default for LogConfig {
+impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { filter: "info".into(), format: LogFormat::Human }
+        Self { filter: "info".into(), format: LogFormat::Human, metrics: None }
     }
 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod courier;
 pub mod exit;
+pub mod exporter;
 pub mod identity;
 pub mod keeper;
 pub mod ledger;

@@ -111,33 +111,40 @@ impl Metrics {
 
 /// One path's samples in ns, up to a minute, with three significant digits.
 #[derive(Debug)]
-struct Latencies(Histogram<u64>);
+struct Latencies {
+    samples: Histogram<u64>,
+    sum_ns: u64,
+}
 
 impl Latencies {
     const LONGEST_NS: u64 = 60_000_000_000;
 
     fn record(&mut self, took: Duration) {
-        self.0.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.samples.saturating_record(took_ns);
+        self.sum_ns = self.sum_ns.saturating_add(took_ns);
     }
 
     /// Times are whole microseconds, rounded up, so that nothing takes no time.
     fn line(&self, path: String) -> Line {
-        let at_us = |quantile: f64| self.0.value_at_quantile(quantile).div_ceil(1_000);
+        let at_us = |quantile: f64| self.samples.value_at_quantile(quantile).div_ceil(1_000);
         Line {
             path,
-            count: self.0.len(),
+            count: self.samples.len(),
+            sum_us: self.sum_ns.div_ceil(1_000),
             p50_us: at_us(0.5),
             p90_us: at_us(0.9),
             p99_us: at_us(0.99),
             p999_us: at_us(0.999),
-            max_us: self.0.max().div_ceil(1_000),
+            max_us: self.samples.max().div_ceil(1_000),
         }
     }
 }
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, Self::LONGEST_NS, 3).expect("the bounds are constants that are allowed"))
+        let samples = Histogram::new_with_bounds(1, Self::LONGEST_NS, 3);
+        Self { samples: samples.expect("the bounds are constants that are allowed"), sum_ns: 0 }
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Line {
     pub path: String,
     /// How many times it was taken.
     pub count: u64,
+    /// How long that took together.
+    pub sum_us: u64,
     /// Half of them took no longer than this.
     pub p50_us: u64,
     /// Nine in ten took no longer.
@@ -27,9 +29,10 @@ pub struct Line {
 
 impl Line {
     /// The figures with the names they have in `MESH.HISTOGRAM`.
-    pub fn figures(&self) -> [(&'static str, u64); 6] {
+    pub fn figures(&self) -> [(&'static str, u64); 7] {
         [
             ("count", self.count),
+            ("sum_us", self.sum_us),
             ("p50_us", self.p50_us),
             ("p90_us", self.p90_us),
             ("p99_us", self.p99_us),
@@ -43,6 +46,7 @@ impl Line {
         Some(Self {
             path,
             count: figure("count")?,
+            sum_us: figure("sum_us")?,
             p50_us: figure("p50_us")?,
             p90_us: figure("p90_us")?,
             p99_us: figure("p99_us")?,
@@ -56,7 +60,7 @@ impl Line {
 pub fn table(lines: &[Line]) -> String {
     let mut table = plain(&["path", "count", "p50", "p90", "p99", "p99.9", "max"]);
     for line in lines {
-        let [(_, count), times @ ..] = line.figures();
+        let [(_, count), _, times @ ..] = line.figures();
         let figures = times.map(|(_, time_us)| duration(time_us));
         let row = [line.path.clone(), count.to_string()].into_iter().chain(figures);
         table.add_row(row.collect::<Vec<_>>());
@@ -111,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_line_survives_its_figures() {
-        let line = Line { path: "commit".into(), count: 6, p50_us: 1, p90_us: 2, p99_us: 3, p999_us: 4, max_us: 5 };
+        let line =
+            Line { path: "commit".into(), count: 6, sum_us: 9, p50_us: 1, p90_us: 2, p99_us: 3, p999_us: 4, max_us: 5 };
         let figures = line.figures();
         let find = |name: &str| figures.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
         assert_eq!(Line::from_figures("commit".into(), find), Some(line));

@@ -14,7 +14,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogFormat, TelemetryConfig};
 
 /// The environment variable that goes before the configured filter.
 pub const FILTER_VARIABLE: &str = "EVERETT_LOG";
@@ -44,20 +44,20 @@ pub struct Filter(reload::Handle<EnvFilter, Registry>);
 
 impl Filter {
     /// Puts the filter of `config` (or of the environment) in the place of the present one.
-    pub fn replace(&self, config: &LogConfig) -> Result<(), TelemetryError> {
+    pub fn replace(&self, config: &TelemetryConfig) -> Result<(), TelemetryError> {
         Ok(self.0.reload(filter(config)?)?)
     }
 }
 
 /// Sets up the process's logs; called once, before the first thread starts.
-pub fn init(config: &LogConfig) -> Result<Filter, TelemetryError> {
+pub fn init(config: &TelemetryConfig) -> Result<Filter, TelemetryError> {
     let (filter, handle) = reload::Layer::new(filter(config)?);
     tracing_subscriber::registry().with(filter).with(lines(config.format)).try_init()?;
     Ok(Filter(handle))
 }
 
 /// The filter that `config` and the environment ask for.
-pub fn filter(config: &LogConfig) -> Result<EnvFilter, TelemetryError> {
+pub fn filter(config: &TelemetryConfig) -> Result<EnvFilter, TelemetryError> {
     let text = env::var(FILTER_VARIABLE).unwrap_or_else(|_| config.filter.clone());
     parse(text)
 }

@@ -5,6 +5,7 @@
 //! | main | the ledger ([`crate::ledger`]) | `Notice`s, 4,096; full: the sender waits |
 //! | log | [`crate::store::log_thread`] | batches of commits, 64; full: no client is served; requests, handed over |
 //! | keeper | [`crate::keeper`] | `Task`s, 1,024; full: the word is said again |
+//! | exporter | [`crate::exporter`], if asked for | nobody: it is a client of the socket |
 //! | courier | [`crate::courier`] | `Order`s, 256; full: the ledger keeps it |
 //! | mesh | tokio: the net ([`crate::net`]), membership ([`crate::mesh`]), signals | the net's own channels |
 //!
@@ -15,7 +16,7 @@
 mod signals;
 mod threads;
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ use crate::api::data::Data;
 use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::exporter;
 use crate::identity::NodeIdentity;
 use crate::ledger::{Claim, LedgerError, SocketError, SocketSettings};
 use crate::net::{self, StartError};
@@ -58,6 +60,9 @@ pub enum AgentError {
     /// The mesh's socket cannot be had, or its thread.
     #[error(transparent)]
     Net(#[from] StartError),
+    /// The address for those who collect metrics cannot be had.
+    #[error(transparent)]
+    Exporter(#[from] exporter::BindError),
     /// The clients' socket cannot be made.
     #[error(transparent)]
     Socket(SocketError),
@@ -115,6 +120,7 @@ struct Prepared {
 /// What only one process can have, and what tells others who has it.
 struct Claimed {
     udp: Arc<UdpSocket>,
+    metrics: Option<TcpListener>,
     clients: Claim,
     pid_file: Option<PidFile>,
 }
@@ -122,12 +128,13 @@ struct Claimed {
 impl Claimed {
     fn make(config: &Config) -> Result<Self, AgentError> {
         let udp = net::bind(config.listen)?;
+        let metrics = config.telemetry.metrics.map(exporter::bind).transpose()?;
         let clients = Claim::make(&socket_settings(config)).map_err(AgentError::Socket)?;
         let named = config
             .pid_file
             .as_deref()
             .map(|path| PidFile::write(path).map_err(|source| AgentError::PidFile { path: path.to_owned(), source }));
-        Ok(Self { udp, clients, pid_file: named.transpose()? })
+        Ok(Self { udp, metrics, clients, pid_file: named.transpose()? })
     }
 }
 

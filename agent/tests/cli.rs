@@ -40,7 +40,7 @@ fn a_bad_configuration_ends_with_its_own_code_and_says_where() {
 #[test]
 fn a_bad_log_filter_is_a_bad_configuration() {
     let directory = tempfile::tempdir().unwrap();
-    let path = config(directory.path(), "certificates = \"c\"\nseeds = []\n[log]\nfilter = \"a=loudly\"\n");
+    let path = config(directory.path(), "certificates = \"c\"\nseeds = []\n[telemetry]\nfilter = \"a=loudly\"\n");
     let (code, _, err) = words(&everett(&["agent", "--config", &path, "--check"]));
     assert_eq!(code, 3);
     assert!(err.contains("`a=loudly` is not a log filter"), "{err}");

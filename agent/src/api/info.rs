@@ -159,7 +159,14 @@ fn command_stats(call: &mut Call<'_>, lines: &mut Lines) -> Result<(), Stop> {
         if let Some(name) = line.path.strip_prefix("command ") {
             lines.put(
                 &format!("cmdstat_{name}"),
-                format_args!("calls={},p50_usec={},p99_usec={}", line.count, line.p50_us, line.p99_us),
+                format_args!(
+                    "calls={},usec={},usec_per_call={:.2},p50_usec={},p99_usec={}",
+                    line.count,
+                    line.sum_us,
+                    line.sum_us as f64 / line.count.max(1) as f64,
+                    line.p50_us,
+                    line.p99_us
+                ),
             );
         }
     }

@@ -32,13 +32,13 @@ pub(super) fn run(args: &AgentArgs) -> Result<(), Failure> {
         return Ok(say::data(config::EXAMPLE.trim_end())?);
     }
     let config = Config::load(&args.config)?;
-    telemetry::filter(&config.log)?;
+    telemetry::filter(&config.telemetry)?;
     if args.check {
         let checked = check::check(&config)?;
         checked.warnings.iter().for_each(|warning| say::talk(&format!("warning: {warning}")));
         return Ok(say::data(&format!("{}: ok\n{}", args.config.display(), checked.lines.join("\n")))?);
     }
-    let filter = telemetry::init(&config.log)?;
+    let filter = telemetry::init(&config.telemetry)?;
     store::blame_library();
     let path = args.config.clone();
     let ended = store::guarded(|| wiring::run(&config, Arc::new(move || refilter(&filter, &path))));
@@ -48,7 +48,8 @@ pub(super) fn run(args: &AgentArgs) -> Result<(), Failure> {
 /// Puts the log filter of the configuration as it is now in the place of the present one; no other knob changes while the
 /// agent runs.
 fn refilter(filter: &Filter, path: &Path) {
-    let replaced = Config::load(path).map_err(anyhow::Error::from).and_then(|config| Ok(filter.replace(&config.log)?));
+    let replaced =
+        Config::load(path).map_err(anyhow::Error::from).and_then(|config| Ok(filter.replace(&config.telemetry)?));
     match replaced {
         Ok(()) => tracing::info!("log filter read again"),
         Err(error) => tracing::error!(%error, "log filter not read again; the old one stays"),

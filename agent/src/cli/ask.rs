@@ -24,6 +24,11 @@ pub(super) fn shown(key: &str, value: &Value) -> String {
     }
 }
 
+/// A key without the unit that its name ends with, since [`shown`] says the unit.
+pub(super) fn title(key: &str) -> &str {
+    key.strip_suffix("_ms").or_else(|| key.strip_suffix("_us")).unwrap_or(key)
+}
+
 fn yes_or_no(truth: bool) -> String {
     if truth { "yes" } else { "no" }.into()
 }

@@ -17,6 +17,9 @@ use crate::wiring::AgentError;
 /// What to do about a UDP address that cannot be had.
 const BIND_HINT: &str = "does another agent run here, and is the address this host's? `listen` takes another one";
 
+/// What to do about a TCP address that cannot be had.
+const METRICS_HINT: &str = "is the port taken, and the address this host's? `metrics` in [telemetry] takes another one";
+
 /// A store that cannot be used, or cannot be used any more.
 #[derive(Debug, thiserror::Error)]
 #[error("the store in {} cannot be used", state.display())]
@@ -64,6 +67,7 @@ impl Failure {
             AgentError::Socket(error) => error.into(),
             AgentError::Store(error) => Self::of_store(state, error),
             error @ AgentError::Net(StartError::Bind { .. }) => Self::new(Exit::Config, error).hint(BIND_HINT),
+            error @ AgentError::Exporter(_) => Self::new(Exit::Config, error).hint(METRICS_HINT),
             error @ AgentError::PidFile { .. } => {
                 Self::new(Exit::Config, error).hint("make its directory, or leave `pid_file` out")
             }

@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn figures_become_lines_and_missing_ones_are_noticed() {
-        let figures = r#"{"commit":{"count":2,"p50_us":1,"p90_us":1,"p99_us":1,"p999_us":1,"max_us":9}}"#;
+        let figures = r#"{"commit":{"count":2,"sum_us":9,"p50_us":1,"p90_us":1,"p99_us":1,"p999_us":1,"max_us":9}}"#;
         let parsed = lines(&serde_json::from_str(figures).unwrap()).unwrap();
         assert_eq!((parsed[0].path.as_str(), parsed[0].count, parsed[0].max_us), ("commit", 2, 9));
         let partial: Map<_, _> = serde_json::from_str(r#"{"commit":{"count":2}}"#).unwrap();

@@ -33,9 +33,9 @@ fn json(mut info: Map<String, Value>, peers: Vec<Map<String, Value>>) -> String 
 }
 
 fn text(info: &Map<String, Value>, peers: &[Map<String, Value>]) -> String {
-    let width = info.keys().map(String::len).max().unwrap_or_default();
-    let mut lines: Vec<String> =
-        info.iter().map(|(key, value)| format!("{key:width$}  {}", ask::shown(key, value))).collect();
+    let width = info.keys().map(|key| ask::title(key).len()).max().unwrap_or_default();
+    let line = |(key, value): (&String, &Value)| format!("{:width$}  {}", ask::title(key), ask::shown(key, value));
+    let mut lines: Vec<String> = info.iter().map(line).collect();
     if peers.is_empty() {
         lines.push("\nno peers".into());
     } else {
@@ -64,10 +64,10 @@ mod tests {
 
     #[test]
     fn a_peer_is_shown_with_its_distance() {
-        let info = map(r#"{"node":"a","site":"oslo"}"#);
+        let info = map(r#"{"node":"a","site":"oslo","uptime_ms":1340}"#);
         let peer = map(r#"{"node":"b","site":"lima","state":"alive","root_equal":1,"lag_ops":0,"rtt_us":1500}"#);
         let shown = text(&info, &[peer]);
-        assert!(shown.starts_with("node  a\nsite  oslo\n\n"), "{shown}");
+        assert!(shown.starts_with("node    a\nsite    oslo\nuptime  1.34 s\n\n"), "{shown}");
         let row: Vec<_> = shown.lines().last().unwrap().split_whitespace().collect();
         assert_eq!(row, ["b", "lima", "alive", "yes", "never", "0", "-", "1.50", "ms", "-"]);
     }

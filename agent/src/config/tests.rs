@@ -20,7 +20,7 @@ fn the_example_states_the_defaults() {
 
 #[test]
 fn the_example_names_every_knob() {
-    let commented = ["advertise", "group", "pid_file"];
+    let commented = ["advertise", "group", "metrics", "pid_file"];
     let uncommented: String = EXAMPLE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
@@ -29,7 +29,12 @@ fn the_example_names_every_knob() {
         })
         .fold(String::new(), |all, line| all + line + "\n");
     let parsed = parse(&uncommented).expect("the example must parse with its comments lifted");
-    assert!(parsed.advertise.is_some() && parsed.pid_file.is_some() && parsed.socket.group.is_some());
+    assert!(
+        parsed.advertise.is_some()
+            && parsed.pid_file.is_some()
+            && parsed.socket.group.is_some()
+            && parsed.telemetry.metrics.is_some()
+    );
     let fields = format!("{parsed:?}")
         .split([' ', '{', ','])
         .filter_map(|word| word.strip_suffix(':'))
@@ -123,7 +128,7 @@ fn nonsense_sizes_modes_and_seeds_are_refused() {
         "[socket]\nmode = \"7777\"\n",
         "[socket]\nmode = \"+660\"\n",
         "[clock]\nmax_skew = \"500\"\n",
-        "[log]\nformat = \"xml\"\n",
+        "[telemetry]\nformat = \"xml\"\n",
     ] {
         parse(&format!("certificates = \"/c\"\nseeds = []\n{line}")).expect_err(line);
     }

@@ -20,6 +20,7 @@ use crate::api::about::About;
 use crate::api::data::Data;
 use crate::config::Config;
 use crate::courier;
+use crate::exporter::Exporter;
 use crate::identity::NodeIdentity;
 use crate::keeper::{self, Task};
 use crate::ledger::{Door, Doorway, FlushSettings, Ledger, Notice, Ports, Settings};
@@ -45,6 +46,7 @@ pub(super) struct Running {
     net: Net,
     mesh: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
+    exporter: Option<Exporter>,
     file: RowsFile,
     /// The watchdog judges until this is dropped.
     watched: Sender<()>,
@@ -57,6 +59,9 @@ impl Running {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         drop(self.net);
+        if let Some(exporter) = self.exporter {
+            exporter.end();
+        }
         for thread in [self.mesh].into_iter().chain(self.others) {
             if thread.join().is_err() {
                 tracing::error!("a thread panicked");
@@ -155,7 +160,9 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
     };
     let host = host(config, Data::new(replica, store.memtable), durable, about, random.random());
     let ledger = Ledger::open(doorway, settings(config), ports, host, clock)?;
-    Ok((ledger, Running { net: net.net, mesh: net.thread, others, file: store.file, watched }))
+    let exporter = claimed.metrics.map(|listener| Exporter::start(listener, config.socket.path.clone()));
+    let exporter = exporter.transpose().map_err(|source| AgentError::Thread { name: "exporter", source })?;
+    Ok((ledger, Running { net: net.net, mesh: net.thread, others, exporter, file: store.file, watched }))
 }
 
 /// What commands tell of this agent.

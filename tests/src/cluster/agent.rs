@@ -40,7 +40,7 @@ impl Agent {
             "certificates = \"certs\"\nseeds = [{}]\nlisten = \"127.0.0.1:{}\"\nstate = \"state\"\n\
              [socket]\npath = \"sock\"\nmode = \"0600\"\n\
              [store]\nmemtable_bytes = \"16MiB\"\ncache_bytes = \"16MiB\"\n\
-             [log]\nfilter = \"everett_agent=debug,info\"\n",
+             [telemetry]\nfilter = \"everett_agent=debug,info\"\n",
             seeds.join(", "),
             ports[index],
         );

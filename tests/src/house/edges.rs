@@ -9,13 +9,15 @@ struct Edge {
 }
 
 /// Who knows what; everything else goes through these rooms.
-const EDGES: [Edge; 7] = [
+const EDGES: [Edge; 9] = [
     Edge { name: "redb", rooms: &["agent/src/store"] },
     Edge { name: "quinn", rooms: &["agent/src/net"] },
     Edge { name: "rustls", rooms: &["certs/src", "agent/src/net/tls"] },
     Edge { name: "postcard", rooms: &["mesh-proto/src/wire"] },
     Edge { name: "mio", rooms: &["agent/src/ledger", "agent/src/api", "agent/src/wiring"] },
     Edge { name: "toml", rooms: &["agent/src/config"] },
+    Edge { name: "hyper", rooms: &["agent/src/exporter"] },
+    Edge { name: "prometheus", rooms: &["agent/src/exporter"] },
     Edge { name: "sd_notify", rooms: &["agent/src/systemd"] },
 ];
 

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -15,6 +16,7 @@ use crate::cli::certs::date;
 use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::exporter;
 use crate::identity::NodeIdentity;
 use crate::ledger::{Found, directory_of};
 use crate::net::{self, StartError};
@@ -35,6 +37,9 @@ pub(super) fn check(config: &Config) -> Result<Checked, Failure> {
     let mut checked = Checked { lines: Vec::new(), warnings: Vec::new() };
     certificates(config, &mut checked)?;
     checked.line("listen", &format!("udp {}, {}", config.listen, port(config)?));
+    if let Some(listen) = config.telemetry.metrics {
+        checked.line("metrics", &format!("tcp {listen}, {}", metrics_port(config, listen)?));
+    }
     let socket = wiring::socket_settings(config).check()?;
     checked.line("socket", &format!("{}, {}", config.socket.path.display(), lying(socket)));
     let state = state(&config.state).map_err(|source| Failure::of_store(&config.state, StoreError::Folder(source)))?;
@@ -85,6 +90,14 @@ fn lying(found: Found) -> &'static str {
         Found::Nothing => "free",
         Found::Dead => "left by an agent that was killed, will be replaced",
         Found::Living => "an agent answers there now",
+    }
+}
+
+fn metrics_port(config: &Config, listen: SocketAddr) -> Result<&'static str, Failure> {
+    match exporter::bind(listen) {
+        Ok(_) => Ok("free"),
+        Err(error) if error.source.kind() == ErrorKind::AddrInUse => Ok("in use now"),
+        Err(error) => Err(Failure::of_agent(&config.state, error.into())),
     }
 }
 

@@ -12,6 +12,7 @@
 mod exchange;
 mod flush;
 mod inbox;
+mod leases;
 mod link;
 mod links;
 mod listener;
@@ -32,6 +33,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use crossbeam_channel::TrySendError;
+use everett_mesh_proto::lease::Warden;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::push::Reading;
 use everett_mesh_proto::time::{Instant, Now};
@@ -106,7 +108,7 @@ struct LogSide {
 }
 
 /// Where the loop stands with the mesh.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MeshSide {
     /// Peers said more than one turn takes.
     unheard: bool,
@@ -118,6 +120,15 @@ struct MeshSide {
     readings: VecDeque<Reading>,
     /// What others have not taken yet and must hear.
     owed: Owed,
+    /// Whose leases are given up.
+    warden: Warden,
+}
+
+impl MeshSide {
+    fn new(warden: Warden) -> Self {
+        let (readings, owed) = (VecDeque::new(), Owed::default());
+        Self { unheard: false, left: false, hello_at: Instant::ZERO, readings, owed, warden }
+    }
 }
 
 /// When the loop has something to do by itself.
@@ -148,7 +159,7 @@ impl Ledger {
             listener,
             links: Links::default(),
             log: LogSide { backlog: Vec::new(), durable: host.peers.durable().upto() },
-            mesh: MeshSide::default(),
+            mesh: MeshSide::new(Warden::new(host.about.node.clone(), settings.restart_grace)),
             flushing: Flushing::default(),
             timers: Timers::default(),
             now: clock.now(),

@@ -105,6 +105,8 @@ pub struct Stats {
     pub keyspace_hits: u64,
     /// Reads that did not.
     pub keyspace_misses: u64,
+    /// Leases of nodes that were gone, given up by this agent.
+    pub leases_withdrawn: u64,
     /// Bytes of the log's files in use.
     pub log_bytes: u64,
 }

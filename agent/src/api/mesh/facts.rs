@@ -86,6 +86,8 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
         ("divergences", Fact::count(counts.divergences)),
         ("damaged", Fact::count(counts.damaged)),
         ("forks", Fact::count(counts.forks)),
+        ("leases", number(host.data.leases_known())),
+        ("leases_withdrawn", Fact::count(host.stats.leases_withdrawn)),
     ];
     facts.extend(membership(&host.peers));
     facts
@@ -148,7 +150,7 @@ pub(in super::super) fn figures(peer: &PeerReport) -> Vec<(&'static str, Fact)> 
     ]
 }
 
-fn state_name(state: MemberState) -> &'static str {
+pub(super) fn state_name(state: MemberState) -> &'static str {
     match state {
         MemberState::Alive => "alive",
         MemberState::Probation => "probation",

@@ -81,15 +81,6 @@ pub struct Member<'a> {
     pub state: MemberState,
 }
 
-impl Member<'_> {
-    fn answers(&self) -> bool {
-        match self.state {
-            MemberState::Alive | MemberState::Probation => true,
-            MemberState::Unreachable | MemberState::Dead | MemberState::Left => false,
-        }
-    }
-}
-
 /// Decides whose leases this node is to withdraw, and when.
 #[derive(Debug)]
 pub struct Warden {
@@ -119,12 +110,12 @@ impl Warden {
         let listed: BTreeMap<&str, Member<'_>> = members.iter().map(|member| (member.name, *member)).collect();
         let mut gone = BTreeSet::new();
         for holder in holders {
-            if holder != self.me && listed.get(holder).is_none_or(|member| !member.answers()) {
+            if holder != self.me && listed.get(holder).is_none_or(|member| !member.state.answers()) {
                 gone.insert(holder);
             }
         }
         self.silent.retain(|holder, _| gone.contains(holder.as_str()));
-        let living = || members.iter().filter(|member| member.answers());
+        let living = || members.iter().filter(|member| member.state.answers());
         let turn = living().filter(|member| member.name < self.me.as_str()).count();
         let turn = TURN.saturating_mul(u32::try_from(turn).unwrap_or(u32::MAX));
         let may_bury = is_larger_side(&listed, &gone);
@@ -138,7 +129,9 @@ impl Warden {
                 Some(MemberState::Dead) => (may_bury, restart_grace),
                 // After a restart of the whole mesh the first to be back must not bury the others.
                 None => (may_bury && living().count() > 1, unlisted_grace),
-                Some(MemberState::Alive | MemberState::Probation | MemberState::Unreachable) => (false, restart_grace),
+                Some(
+                    MemberState::Alive | MemberState::Probation | MemberState::Draining | MemberState::Unreachable,
+                ) => (false, restart_grace),
             };
             given_up && now.saturating_since(since) >= grace + turn
         });
@@ -151,7 +144,7 @@ fn is_larger_side(listed: &BTreeMap<&str, Member<'_>>, holders: &BTreeSet<&str>)
     let stayed = listed.values().filter(|member| member.state != MemberState::Left).map(|member| member.name);
     let unlisted = holders.iter().copied().filter(|&holder| !listed.contains_key(holder));
     let members: BTreeSet<&str> = stayed.chain(unlisted).collect();
-    let answers = |name: &&str| listed.get(*name).is_some_and(Member::answers);
+    let answers = |name: &&str| listed.get(*name).is_some_and(|member| member.state.answers());
     let living = members.iter().filter(|name| answers(name)).count();
     let first = members.first().is_some_and(answers);
     living * 2 > members.len() || (living * 2 == members.len() && (first || members.len() == 2))

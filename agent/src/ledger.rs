@@ -9,6 +9,7 @@
 //! replies that wait for the disk (the connection is not read meanwhile), notices (their senders wait), commits not yet
 //! taken by the log (no client is served meanwhile). The loop never waits for another thread.
 
+mod drain;
 mod exchange;
 mod flush;
 mod inbox;
@@ -44,6 +45,7 @@ use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
 use crate::store::{Sealed, StoreError};
 
+use drain::Drain;
 use flush::Flushing;
 use link::Link;
 use links::Links;
@@ -136,8 +138,8 @@ impl MeshSide {
 struct Timers {
     /// Accept again.
     accept: Option<Instant>,
-    /// End, whether or not everybody took their replies; with the commit that must be durable before an early end.
-    drain: Option<(Instant, Commit)>,
+    /// End.
+    drain: Option<Drain>,
 }
 
 impl Ledger {
@@ -190,13 +192,14 @@ impl Ledger {
             }
             self.serve_ready(&mut scratch)?;
             self.end_killed();
-            if self.host.phase == Phase::Draining && self.timers.drain.is_none() {
-                self.begin_drain();
+            if self.host.phase == Phase::Leaving {
+                self.begin_drain()?;
             }
             self.handle_timeouts()?;
             self.heed_signals();
             self.seal()?;
             self.drive_push();
+            self.step_drain();
             self.pay();
             self.refresh_hello();
             self.consider_serving();
@@ -228,7 +231,7 @@ impl Ledger {
 
     fn timeout(&self) -> Option<Duration> {
         let replica = self.host.data.replica.poll_timeout().map(|deadline| deadline.at);
-        let drain = self.timers.drain.map(|(at, _)| at);
+        let drain = self.timers.drain.as_ref().map(Drain::next);
         let wait = self.links.waits().filter_map(|(_, wait)| wait.until()).min();
         let push = self.host.peers.push.poll_timeout().map(|deadline| deadline.at);
         let next = [replica, push, self.flush_at(), drain, wait, self.timers.accept].into_iter().flatten().min()?;
@@ -368,22 +371,5 @@ impl Ledger {
         for slot in self.host.sessions.take_killed() {
             self.close(slot);
         }
-    }
-
-    fn begin_drain(&mut self) {
-        self.host.phase = Phase::Draining;
-        self.listener = None;
-        self.leave();
-        let last = self.host.data.replica.commit();
-        self.timers.drain.get_or_insert((self.now.mono + self.settings.drain_max, last));
-    }
-
-    fn is_drained(&self) -> bool {
-        let Some((until, last)) = self.timers.drain else { return false };
-        if self.host.data.rows.is_flushing() {
-            return false;
-        }
-        let taken = || self.links.iter().all(|(_, link)| link.output.is_empty() && link.input.is_empty());
-        self.now.mono >= until || (self.mesh.left && self.log.durable >= last && self.log.backlog.is_empty() && taken())
     }
 }

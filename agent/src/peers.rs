@@ -221,6 +221,15 @@ impl Peers {
         self.links.report(now, &self.roster, |peer| self.lag_ops(peer, replica))
     }
 
+    /// Whether every linked peer that answers has what this agent wrote.
+    pub fn hold_all_of(&self, replica: &Replica) -> bool {
+        let is_gone = |peer: NodeId| {
+            let listed = self.roster.iter().find(|listed| listed.node == peer);
+            listed.is_some_and(|listed| !listed.state.answers())
+        };
+        self.push.peers().all(|(peer, _)| is_gone(peer) || self.lag_ops(peer, replica) == 0)
+    }
+
     /// Own writes that are durable here and not yet known to be at `peer`.
     fn lag_ops(&self, peer: NodeId, replica: &Replica) -> u64 {
         let own = replica.id();

@@ -139,9 +139,8 @@ pub(super) fn names_of(edit: &Edit, command: &str, is_visible: bool) -> Vec<Name
             }
             names.push((Classes::STRING, "incrby"));
         }
-        // No client's command: told as a peer's change is, by what it left behind.
-        Edit::Withdraw { .. } => {}
-        Edit::Delete { .. } | Edit::Flush => {}
+        // A withdrawal is no client's command: it is told as a peer's change is, by what it left behind.
+        Edit::Delete { .. } | Edit::Withdraw { .. } | Edit::Flush => {}
     }
     names
 }

@@ -9,7 +9,7 @@ use everett_mesh_proto::replica::PinId;
 
 use super::{Ledger, LedgerError};
 use crate::keeper::Brought;
-use crate::mesh::{self, News};
+use crate::mesh::News;
 use crate::metrics::{Path, PeerPath};
 use crate::net::Local;
 use crate::peers::{Found, Question};
@@ -80,7 +80,7 @@ impl Ledger {
                 Notice::News(news) => self.take_news(news)?,
                 Notice::Measured(path, took) => self.host.metrics.record(path, took),
                 Notice::Failed(error) => return Err(LedgerError::Store(error)),
-                Notice::Drain => self.begin_drain(),
+                Notice::Drain => self.begin_drain()?,
             }
         }
         Ok(())
@@ -127,10 +127,5 @@ impl Ledger {
         self.host.peers.fenced = true;
         self.mesh.left = true;
         self.owe_silence();
-    }
-
-    /// Tells membership to take leave.
-    pub(super) fn leave(&mut self) {
-        (self.ports.mesh)(mesh::Order::Leave);
     }
 }

@@ -19,3 +19,24 @@ pub fn encode_lease(found: &[Dot]) -> Bytes {
 pub fn decode_lease(bytes: &[u8]) -> Result<Vec<Dot>, Malformed> {
     super::versioned(LEASE_FORMAT, bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ReplicaId;
+
+    #[test]
+    fn a_lease_keeps_its_bytes_and_damage_is_refused() {
+        let found =
+            vec![Dot { replica: ReplicaId([0xaa; 16]), seq: 7 }, Dot { replica: ReplicaId([0xbb; 16]), seq: 300 }];
+        let bytes = encode_lease(&found);
+        let expected = [&[1, 2][..], &[0xaa; 16], &[7], &[0xbb; 16], &[0xac, 2]].concat();
+        assert_eq!(*bytes, *expected);
+        assert_eq!(decode_lease(&bytes), Ok(found));
+        for end in 0..bytes.len() {
+            assert_eq!(decode_lease(&bytes[..end]), Err(Malformed));
+        }
+        assert_eq!(decode_lease(&[&[2], &expected[1..]].concat()), Err(Malformed), "another version");
+        assert_eq!(decode_lease(&[1, 0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Malformed), "a count beyond what came");
+    }
+}

@@ -5,6 +5,7 @@
 mod links;
 mod question;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use everett_mesh_proto::id::{Dot, NodeId, ReplicaId, Space};
@@ -219,6 +220,12 @@ impl Peers {
     /// What is known of each peer, for reports.
     pub fn report(&self, now: Now, replica: &Replica) -> Vec<PeerReport> {
         self.links.report(now, &self.roster, |peer| self.lag_ops(peer, replica))
+    }
+
+    /// Members that say that they are about to leave.
+    pub fn leaving(&self) -> BTreeSet<NodeId> {
+        let leaving = self.roster.iter().filter(|listed| listed.state == MemberState::Draining);
+        leaving.map(|listed| listed.node).collect()
     }
 
     /// Whether every linked peer that answers has what this agent wrote.

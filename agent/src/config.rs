@@ -126,11 +126,14 @@ pub struct ClockConfig {
 }
 
 /// What knowing who is here may cost.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MembershipConfig {
     /// Sooner, or for less. Agents of one mesh may differ in it.
     pub profile: MembershipProfile,
+    /// How long a node may be gone and keep what it holds on lease.
+    #[serde(deserialize_with = "units::duration")]
+    pub restart_grace: Duration,
 }
 
 impl MembershipConfig {
@@ -287,6 +290,12 @@ impl Default for LimitsConfig {
 impl Default for ClockConfig {
     fn default() -> Self {
         Self { max_skew: Duration::from_millis(500) }
+    }
+}
+
+impl Default for MembershipConfig {
+    fn default() -> Self {
+        Self { profile: MembershipProfile::default(), restart_grace: Duration::from_secs(30) }
     }
 }
 

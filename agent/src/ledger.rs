@@ -9,9 +9,11 @@
 //! replies that wait for the disk (the connection is not read meanwhile), notices (their senders wait), commits not yet
 //! taken by the log (no client is served meanwhile). The loop never waits for another thread.
 
+mod drain;
 mod exchange;
 mod flush;
 mod inbox;
+mod leases;
 mod link;
 mod links;
 mod listener;
@@ -32,6 +34,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use crossbeam_channel::TrySendError;
+use everett_mesh_proto::lease::Warden;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::push::Reading;
 use everett_mesh_proto::time::{Instant, Now};
@@ -42,6 +45,7 @@ use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
 use crate::store::{Sealed, StoreError};
 
+use drain::Drain;
 use flush::Flushing;
 use link::Link;
 use links::Links;
@@ -106,7 +110,7 @@ struct LogSide {
 }
 
 /// Where the loop stands with the mesh.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MeshSide {
     /// Peers said more than one turn takes.
     unheard: bool,
@@ -118,6 +122,15 @@ struct MeshSide {
     readings: VecDeque<Reading>,
     /// What others have not taken yet and must hear.
     owed: Owed,
+    /// Whose leases are given up.
+    warden: Warden,
+}
+
+impl MeshSide {
+    fn new(warden: Warden) -> Self {
+        let (readings, owed) = (VecDeque::new(), Owed::default());
+        Self { unheard: false, left: false, hello_at: Instant::ZERO, readings, owed, warden }
+    }
 }
 
 /// When the loop has something to do by itself.
@@ -125,8 +138,8 @@ struct MeshSide {
 struct Timers {
     /// Accept again.
     accept: Option<Instant>,
-    /// End, whether or not everybody took their replies; with the commit that must be durable before an early end.
-    drain: Option<(Instant, Commit)>,
+    /// End.
+    drain: Option<Drain>,
 }
 
 impl Ledger {
@@ -148,7 +161,7 @@ impl Ledger {
             listener,
             links: Links::default(),
             log: LogSide { backlog: Vec::new(), durable: host.peers.durable().upto() },
-            mesh: MeshSide::default(),
+            mesh: MeshSide::new(Warden::new(host.about.node.clone(), settings.restart_grace)),
             flushing: Flushing::default(),
             timers: Timers::default(),
             now: clock.now(),
@@ -179,13 +192,14 @@ impl Ledger {
             }
             self.serve_ready(&mut scratch)?;
             self.end_killed();
-            if self.host.phase == Phase::Draining && self.timers.drain.is_none() {
-                self.begin_drain();
+            if self.host.phase == Phase::Leaving {
+                self.begin_drain()?;
             }
             self.handle_timeouts()?;
             self.heed_signals();
             self.seal()?;
             self.drive_push();
+            self.step_drain();
             self.pay();
             self.refresh_hello();
             self.consider_serving();
@@ -217,7 +231,7 @@ impl Ledger {
 
     fn timeout(&self) -> Option<Duration> {
         let replica = self.host.data.replica.poll_timeout().map(|deadline| deadline.at);
-        let drain = self.timers.drain.map(|(at, _)| at);
+        let drain = self.timers.drain.as_ref().map(Drain::next);
         let wait = self.links.waits().filter_map(|(_, wait)| wait.until()).min();
         let push = self.host.peers.push.poll_timeout().map(|deadline| deadline.at);
         let next = [replica, push, self.flush_at(), drain, wait, self.timers.accept].into_iter().flatten().min()?;
@@ -357,22 +371,5 @@ impl Ledger {
         for slot in self.host.sessions.take_killed() {
             self.close(slot);
         }
-    }
-
-    fn begin_drain(&mut self) {
-        self.host.phase = Phase::Draining;
-        self.listener = None;
-        self.leave();
-        let last = self.host.data.replica.commit();
-        self.timers.drain.get_or_insert((self.now.mono + self.settings.drain_max, last));
-    }
-
-    fn is_drained(&self) -> bool {
-        let Some((until, last)) = self.timers.drain else { return false };
-        if self.host.data.rows.is_flushing() {
-            return false;
-        }
-        let taken = || self.links.iter().all(|(_, link)| link.output.is_empty() && link.input.is_empty());
-        self.now.mono >= until || (self.mesh.left && self.log.durable >= last && self.log.backlog.is_empty() && taken())
     }
 }

@@ -94,6 +94,8 @@ pub enum News {
 pub enum Order {
     /// This boot epoch is durable.
     BootEpoch(u64),
+    /// Say that this node is about to leave.
+    Drain,
     /// Take leave.
     Leave,
 }
@@ -252,6 +254,7 @@ impl Mesh {
     async fn obey(&mut self, order: Order) {
         let cmd = match order {
             Order::BootEpoch(epoch) => Cmd::BootEpoch(epoch),
+            Order::Drain => Cmd::Drain,
             Order::Leave => Cmd::Leave,
         };
         self.input(Input::Cmd(cmd)).await;
@@ -310,6 +313,7 @@ impl Mesh {
                 self.dial_member(life.id).await;
             }
             Event::Unreachable { life } => tracing::warn!(member = self.name(life.id), "member is unreachable"),
+            Event::Draining { life } => tracing::info!(member = self.name(life.id), "member is about to leave"),
             Event::Dead { life } => tracing::warn!(member = self.name(life.id), "member is dead"),
             Event::Left { life } => {
                 tracing::info!(member = self.name(life.id), "member left");

@@ -5,6 +5,7 @@
 mod links;
 mod question;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use everett_mesh_proto::id::{Dot, NodeId, Space};
@@ -220,6 +221,21 @@ impl Peers {
     /// What is known of each peer, for reports.
     pub fn report(&self, now: Now, replica: &Replica) -> Vec<PeerReport> {
         self.links.report(now, &self.roster, |peer| self.lag_ops(peer, replica))
+    }
+
+    /// Members that say that they are about to leave.
+    pub fn leaving(&self) -> BTreeSet<NodeId> {
+        let leaving = self.roster.iter().filter(|listed| listed.state == MemberState::Draining);
+        leaving.map(|listed| listed.node).collect()
+    }
+
+    /// Whether every linked peer that answers has what this agent wrote.
+    pub fn hold_all_of(&self, replica: &Replica) -> bool {
+        let is_gone = |peer: NodeId| {
+            let listed = self.roster.iter().find(|listed| listed.node == peer);
+            listed.is_some_and(|listed| !listed.state.answers())
+        };
+        self.push.peers().all(|(peer, _)| is_gone(peer) || self.lag_ops(peer, replica) == 0)
     }
 
     /// Own writes that are durable here and not yet known to be at `peer`.

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod crdt;
 pub mod id;
+pub mod lease;
 pub mod log;
 pub mod membership;
 pub mod push;

@@ -234,6 +234,7 @@ impl Membership {
             }
             Input::Transport(Transport::Closed { node }) => self.on_closed(node),
             Input::Cmd(Cmd::Join { known }) => self.join(known),
+            Input::Cmd(Cmd::Drain) => self.drain(),
             Input::Cmd(Cmd::Leave) => self.leave(),
             Input::Cmd(Cmd::Forget(node)) => self.forget(node),
             Input::Cmd(Cmd::BootEpoch(epoch)) => self.take_epoch(epoch),

@@ -14,7 +14,7 @@
 mod message;
 mod peer;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,8 +87,8 @@ impl Push {
 
     /// Looks for what peers have had for a whole period and this agent still lacks; `mine` is what was applied here, by
     /// the life `own` and others. Of several peers that have it each is asked in turn: one of them may not have it in its
-    /// log.
-    pub fn handle_timeout(&mut self, now: Instant, mine: &Vectors, own: ReplicaId) {
+    /// log. Who is `leaving` is asked only if nobody else has it.
+    pub fn handle_timeout(&mut self, now: Instant, mine: &Vectors, own: ReplicaId, leaving: &BTreeSet<NodeId>) {
         if self.ask_at.is_none_or(|at| at > now) {
             return;
         }
@@ -100,7 +100,10 @@ impl Push {
             }
         }
         self.asked.retain(|space, _| ahead.contains_key(space));
-        for (space, peers) in ahead {
+        for (space, mut peers) in ahead {
+            if peers.iter().any(|peer| !leaving.contains(peer)) {
+                peers.retain(|peer| !leaving.contains(peer));
+            }
             let last = self.asked.get(&space);
             let next = peers.iter().find(|peer| last.is_none_or(|last| *peer > last)).or(peers.first());
             let Some(&peer) = next else { continue };

@@ -12,6 +12,7 @@ pub(crate) mod bounded;
 mod frame;
 mod group;
 mod hello;
+mod lease;
 mod ops;
 mod payload;
 mod row;
@@ -27,6 +28,7 @@ use serde::de::DeserializeOwned;
 
 pub use frame::{Frame, FrameReader, Received, WireError, decode_datagram, encode_datagram, encode_frame};
 pub use hello::{Hello, Protocol, Ready, SPACES_MAX, SpaceHello, Welcome};
+pub use lease::{LEASE_FORMAT, decode_lease, encode_lease};
 pub use ops::{GROUPS_MAX, OpsFrame, StreamKind};
 pub use payload::{PAYLOAD_FORMAT, Span, SpanRef, decode_payload, decode_span, encode_payload, peek_span};
 pub use row::{ROW_FORMAT, append_row, decode_row, encode_row};

@@ -142,6 +142,46 @@ fn a_leave_is_known_by_all_at_once_and_is_final_for_its_epoch() {
     within(seconds(2), &mut world, "it is back in a later epoch", |world| all_see(world, NODES));
 }
 
+/// A member leaves, and starts again with the epoch that its leave ended.
+fn leaves_and_comes_back_in_the_same_epoch(prepare: impl FnOnce(&mut World)) -> World {
+    let mut world = formed(35);
+    world.command(8, Cmd::Leave);
+    within(seconds(1), &mut world, "all know of the leave", |world| world.all_hold(8, MemberState::Left));
+    world.run_for(seconds(5));
+    prepare(&mut world);
+    world.start_with_epoch(8, &[3], 1);
+    world.run_for(seconds(5));
+    world
+}
+
+#[test]
+fn who_left_does_not_come_back_in_the_epoch_that_it_ended() {
+    let world = leaves_and_comes_back_in_the_same_epoch(|_| {});
+    assert!(all_see(&world, NODES));
+    assert_eq!(world.machine(3).unwrap().member(world.id(8)).unwrap().boot_epoch, 2);
+}
+
+#[test]
+#[should_panic(expected = "who left comes back only in a later epoch")]
+fn a_member_that_forgets_who_left_is_caught() {
+    leaves_and_comes_back_in_the_same_epoch(|world| world.forget_everybody(3));
+}
+
+#[test]
+fn who_is_about_to_leave_is_known_to_be_and_goes_without_suspicion() {
+    let mut world = formed(36);
+    world.command(8, Cmd::Drain);
+    within(millis(700), &mut world, "all know that it drains", |world| world.all_hold(8, MemberState::Draining));
+    let id = world.id(8);
+    let told = world.events.iter().filter(|(_, _, event)| matches!(event, Event::Draining { life } if life.id == id));
+    assert_eq!(told.count(), NODES - 1);
+    world.run_for(seconds(30));
+    assert!(all_see(&world, NODES), "it still answers");
+    world.command(8, Cmd::Leave);
+    within(millis(700), &mut world, "all know of the leave", |world| world.all_hold(8, MemberState::Left));
+    assert!(accused(&world).is_empty());
+}
+
 #[test]
 fn members_that_leave_at_one_moment_are_all_held_as_left() {
     for seed in 320..330 {
@@ -212,8 +252,9 @@ fn a_node_that_is_cut_off_accuses_itself() {
     assert_eq!(world.machine(13).unwrap().alive(), NODES, "it accuses nobody else");
     assert!(world.all_hold(13, MemberState::Unreachable));
     world.net.put_into_group(13, 0);
-    within(seconds(6), &mut world, "it is back", |world| all_see(world, NODES));
-    assert!(!world.machine(13).unwrap().is_isolated());
+    within(seconds(6), &mut world, "it is back, and has heard somebody", |world| {
+        all_see(world, NODES) && !world.machine(13).unwrap().is_isolated()
+    });
 }
 
 #[test]

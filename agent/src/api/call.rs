@@ -7,6 +7,7 @@ use everett_mesh_proto::replica::{Counted, EDITS_BYTES_MAX, Edit, View};
 use everett_mesh_proto::time::{Instant, Now};
 
 use super::command::{Command, Flags};
+use super::data::LEASES;
 use super::host::Host;
 use super::notify::{Classes, Event, Named, names_of};
 use super::refusal::{Refusal, Stop};
@@ -143,7 +144,8 @@ impl<'a> Call<'a> {
         if edits.iter().map(Edit::bytes).sum::<usize>() > EDITS_BYTES_MAX {
             return Err(Refusal::GroupTooLarge(EDITS_BYTES_MAX).into());
         }
-        let notices = if self.host.sessions.notifies() { self.notices(space, &edits)? } else { Vec::new() };
+        let is_told = space != LEASES && self.host.sessions.notifies();
+        let notices = if is_told { self.notices(space, &edits)? } else { Vec::new() };
         if let Some(commit) = self.host.data.edit(self.now, space, edits)? {
             self.reflects = self.reflects.max(commit);
             self.session().wrote = Some(space);

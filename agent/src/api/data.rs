@@ -7,6 +7,7 @@ use std::ops::{ControlFlow, Deref, DerefMut};
 use bytes::Bytes;
 use everett_mesh_proto::crdt::is_visible;
 use everett_mesh_proto::id::Space;
+use everett_mesh_proto::lease;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::{Counted, Edit, Replica, View};
 use everett_mesh_proto::rows::{Cut, Found, Kind, Position, Row, RowKey, Rows};
@@ -17,7 +18,10 @@ use super::connection::NUMBERED_SPACES;
 use super::notify::Watched;
 use crate::store::{Memtable, StoreError};
 
+mod leases;
 mod views;
+
+pub use leases::Leases;
 
 use views::Views;
 
@@ -26,6 +30,11 @@ const VIEWS_BYTES_MAX: usize = 64 << 20;
 
 /// More keys than this are not looked at to be counted while everybody waits.
 const COUNTED_MAX: u64 = 10_000;
+
+/// The number by which this agent's own rooms reach the hidden namespace of leases: no client can select it.
+pub const LEASES: u8 = 16;
+
+const _: () = assert!(LEASES as i64 == NUMBERED_SPACES, "it comes after the namespaces that clients can select");
 
 /// The rows of the store, and what clients saw of keys lately. Whoever changes a row does it here, so no view outlives
 /// what it was made of. All else is the memtable's.
@@ -38,6 +47,8 @@ pub struct KeyRows {
     tallies: Vec<Tally>,
     /// What peers change, while somebody wants to be told.
     watched: Option<Watched>,
+    /// The leases there are, once somebody wanted to know.
+    leases: Option<Leases>,
 }
 
 impl Deref for KeyRows {
@@ -80,7 +91,11 @@ impl Rows for KeyRows {
         if let Some(number) = number {
             self.views.remove(number, &key.key_bytes());
             self.count_change(number, &key, &row);
-            self.watch_change(number, &key, &row);
+            if number == LEASES {
+                self.note_lease(&key, &row);
+            } else {
+                self.watch_change(number, &key, &row, at);
+            }
         }
         self.memtable.put(key, row, at);
     }
@@ -88,8 +103,9 @@ impl Rows for KeyRows {
     fn cut(&mut self, cut: Cut, at: Position) {
         self.views.clear();
         self.tallies.fill(Tally::default());
+        self.leases = None;
         if let Some(watched) = &mut self.watched {
-            watched.note_cut();
+            watched.note_cut(at);
         }
         self.memtable.cut(cut, at);
     }
@@ -129,12 +145,18 @@ impl KeyRows {
         self.watched.take()
     }
 
-    fn watch_change(&mut self, number: u8, key: &RowKey, row: &Row) {
+    fn watch_change(&mut self, number: u8, key: &RowKey, row: &Row, at: Position) {
         let Some(watched) = &mut self.watched else { return };
         let before = self.memtable.row(key).ok().and_then(|found| found.row);
         let is_same = before.map_or(row.is_empty(), |before| *before == *row);
         if !is_same {
-            watched.note(number, key.key(), key.kind());
+            watched.note((number, key.key()), key.kind(), at);
+        }
+    }
+
+    fn note_lease(&mut self, key: &RowKey, row: &Row) {
+        if let Some(leases) = self.leases.as_mut().filter(|_| row.kind() == Kind::Scalar) {
+            leases.note(&key.key_bytes(), !row.is_empty());
         }
     }
 
@@ -196,9 +218,11 @@ impl Data {
     /// The keys of `replica` in the rows of a store.
     pub fn new(replica: Replica, memtable: Memtable) -> Self {
         let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
-        let spaces: Vec<Space> = numbers.map(Space::numbered).collect();
+        let spaces: Vec<Space> = numbers.map(Space::numbered).chain([lease::space()]).collect();
         let tallies = vec![Tally::default(); spaces.len()];
-        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces, tallies, watched: None } }
+        let views = Views::new(VIEWS_BYTES_MAX);
+        let rows = KeyRows { memtable, views, spaces, tallies, watched: None, leases: None };
+        Self { replica, rows }
     }
 
     /// The namespace of that number.

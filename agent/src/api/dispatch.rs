@@ -91,7 +91,7 @@ fn admitted(call: &Call<'_>) -> Result<(), Refusal> {
         Phase::Serving => Ok(()),
         _ if call.command.flags.has(Flags::LOADING) => Ok(()),
         Phase::Loading => Err(Refusal::Loading),
-        Phase::Draining => Err(Refusal::Closing),
+        Phase::Draining | Phase::Leaving => Err(Refusal::Closing),
     }
 }
 

@@ -78,8 +78,17 @@ pub enum Phase {
     Loading,
     /// All.
     Serving,
-    /// The agent is leaving: what is in flight finishes, nothing new begins.
+    /// The agent ends: what is in flight finishes, nothing new begins.
     Draining,
+    /// The same, and for good: what it holds on lease goes with it.
+    Leaving,
+}
+
+impl Phase {
+    /// Whether nothing new begins.
+    pub fn is_ending(self) -> bool {
+        matches!(self, Self::Draining | Self::Leaving)
+    }
 }
 
 /// Counts for `INFO`.
@@ -105,6 +114,8 @@ pub struct Stats {
     pub keyspace_hits: u64,
     /// Reads that did not.
     pub keyspace_misses: u64,
+    /// Leases of nodes that were gone, given up by this agent.
+    pub leases_withdrawn: u64,
     /// Bytes of the log's files in use.
     pub log_bytes: u64,
 }

@@ -1,6 +1,7 @@
 //! Commands about the mesh: who holds what, and how far it is.
 
 mod facts;
+mod leases;
 mod report;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::refusal::{Refusal, Stop};
 use super::resp::parse_i64;
 
 pub(super) use facts::{facts, figures};
+pub(super) use leases::COMMANDS as LEASES;
 pub(super) use report::COMMANDS as REPORTS;
 
 /// This family's part of the table.

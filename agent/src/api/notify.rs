@@ -10,7 +10,7 @@ use std::fmt::{self, Display};
 use bytes::Bytes;
 use everett_mesh_proto::crdt::NEVER_MS;
 use everett_mesh_proto::replica::{Edit, Expiry, View};
-use everett_mesh_proto::rows::Kind;
+use everett_mesh_proto::rows::{Kind, Position};
 
 /// A set of classes of events, and of the channels that they are told on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -139,7 +139,8 @@ pub(super) fn names_of(edit: &Edit, command: &str, is_visible: bool) -> Vec<Name
             }
             names.push((Classes::STRING, "incrby"));
         }
-        Edit::Delete { .. } | Edit::Flush => {}
+        // A withdrawal is no client's command: it is told as a peer's change is, by what it left behind.
+        Edit::Delete { .. } | Edit::Withdraw { .. } | Edit::Flush => {}
     }
     names
 }
@@ -148,7 +149,8 @@ pub(super) fn names_of(edit: &Edit, command: &str, is_visible: bool) -> Vec<Name
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watched {
     keys: BTreeMap<(u8, Bytes), Parts>,
-    cut: bool,
+    /// The last op that emptied a namespace.
+    cut: Option<Position>,
 }
 
 /// Which of a key's rows changed.
@@ -159,8 +161,12 @@ pub struct Parts {
 }
 
 impl Watched {
-    /// A row of a key took a new value.
-    pub fn note(&mut self, space: u8, key: Bytes, kind: Kind) {
+    /// A row of a key took a new value by the op at `at`.
+    pub fn note(&mut self, (space, key): (u8, Bytes), kind: Kind, at: Position) {
+        // The op that empties a namespace resets its counters by name.
+        if self.cut == Some(at) {
+            return;
+        }
         let parts = self.keys.entry((space, key)).or_default();
         match kind {
             Kind::Scalar => parts.value = true,
@@ -168,15 +174,14 @@ impl Watched {
         }
     }
 
-    /// A whole namespace was emptied: as in Redis, that is not told key by key.
-    pub fn note_cut(&mut self) {
-        self.cut = true;
+    /// The op at `at` emptied a whole namespace: as in Redis, that is not told key by key.
+    pub fn note_cut(&mut self, at: Position) {
+        self.cut = Some(at);
     }
 
     /// The keys that changed, with the number of their namespace.
     pub fn into_keys(self) -> impl Iterator<Item = (u8, Bytes, Parts)> {
-        let keys = if self.cut { BTreeMap::new() } else { self.keys };
-        keys.into_iter().map(|((space, key), parts)| (space, key, parts))
+        self.keys.into_iter().map(|((space, key), parts)| (space, key, parts))
     }
 
     /// What a peer's change of these parts is called, after which a client sees `view`.

@@ -65,6 +65,9 @@ pub enum Refusal {
     /// Not a cursor that `SCAN` ever returned.
     #[error("ERR invalid cursor")]
     InvalidCursor,
+    /// There is no such key.
+    #[error("ERR no such key")]
+    NoSuchKey,
     /// Not one of the numbered namespaces.
     #[error("ERR DB index is out of range")]
     DbIndex,

@@ -30,6 +30,7 @@ impl Table {
             introspection::COMMANDS,
             keys::COMMANDS,
             mesh::COMMANDS,
+            mesh::LEASES,
             mesh::REPORTS,
             pubsub::COMMANDS,
             server::COMMANDS,

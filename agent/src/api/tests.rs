@@ -19,7 +19,7 @@ use everett_mesh_proto::testing::now_at;
 use super::data::Data;
 use super::dispatch::execute;
 use super::host::Host;
-use super::notify::Classes;
+use super::notify::{Classes, Watched};
 use super::resp::{Limits, RequestParser};
 use crate::peers::Peers;
 use crate::store::{Facts, Memtable, RowsFile, StoreId};
@@ -168,6 +168,59 @@ fn what_a_peer_wrote_is_seen_by_the_next_read() {
         here.data.replica.handle_input(now_at(2), &mut here.data.rows, input).unwrap();
     }
     assert_eq!(ask_at(&mut here, "GET k", 3), r"$1\r\nv\r\n");
+}
+
+#[test]
+fn a_peers_flush_is_not_told_key_by_key_and_silences_nothing_else() {
+    let (mut here, mut there) = (host_of_one(), host_of_one_with(ReplicaId([2; 16])));
+    let mut carry = |requests: &[&str], here: &mut Host| {
+        for request in requests {
+            ask_at(&mut there, request, 1);
+            while let Some((record, _)) = there.data.replica.seal() {
+                let input = Input::Remote { from: NodeId([2; 16]), payload: record.payload };
+                here.data.replica.handle_input(now_at(2), &mut here.data.rows, input).unwrap();
+            }
+        }
+        while here.data.replica.poll_signal().is_some() {}
+    };
+    carry(&["SET before 1", "INCR n"], &mut here);
+    here.data.rows.watch();
+    carry(&["SET first 1", "FLUSHDB", "SET after 2"], &mut here);
+    let watched: Vec<_> = here.data.rows.take_watched().unwrap().into_keys().collect();
+    let told: Vec<_> = watched
+        .into_iter()
+        .flat_map(|(space, key, parts)| {
+            let view = here.data.view(now_at(3), space, &key).unwrap();
+            Watched::event_names(parts, &view).map(move |(_, name)| (key.clone(), name)).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(told, [("after".into(), "set"), ("first".into(), "del")]);
+}
+
+#[test]
+fn a_lease_is_of_a_key_that_is_there_and_ends_when_it_is_told_to() {
+    let mut host = host_of_one();
+    host.about.node = "a".to_owned();
+    for (request, reply) in [
+        ("MESH.LEASE k", r"-ERR no such key\r\n"),
+        ("SET k v", r"+OK\r\n"),
+        ("INCR n", r":1\r\n"),
+        ("MESH.LEASE k nosuch", r"-ERR no such key\r\n"),
+        ("MESH.LEASES", r"*0\r\n"),
+        ("MESH.LEASE k n k", r":2\r\n"),
+        ("MESH.LEASES b", r"*0\r\n"),
+        ("MESH.UNLEASE k nosuch", r":1\r\n"),
+        ("MESH.UNLEASE k", r":0\r\n"),
+        ("GET k", r"$1\r\nv\r\n"),
+        ("DBSIZE", r":2\r\n"),
+        ("SELECT 16", r"-ERR DB index is out of range\r\n"),
+    ] {
+        assert_eq!(ask_at(&mut host, request, 1), reply, "{request}");
+    }
+    let listed = ask_at(&mut host, "MESH.LEASES a", 1);
+    let expected = r"*1\r\n*10\r\n$4\r\nnode\r\n$1\r\na\r\n$5\r\nstate\r\n$7\r\nunknown\r\n$2\r\ndb\r\n:0\r\n$3\r\nkey\r\n$1\r\nn\r\n$6\r\nvalues\r\n:1\r\n";
+    assert_eq!(listed, expected);
+    assert_eq!(host.data.leases_known(), 1);
 }
 
 /// A `redis-server` that is gone when this is.

@@ -147,6 +147,8 @@ const AGENT: &[Figure] = &[
     counter("repairs_of_divergence", "repairs_of_divergence", "Repair sessions that looked for divergence."),
     counter("repaired_rows", "repaired_rows", "Rows that repair sessions brought."),
     counter("session_turns", "session_turns", "Turns of repair sessions."),
+    gauge("leases", "leases", "Leases that this agent knows of, whoever holds them."),
+    counter("leases_withdrawn", "leases_withdrawn", "Leases that this agent withdrew for nodes that are gone."),
     counter("skewed", "stamps_skewed", "Remote stamps too far ahead of this host's clock."),
     counter("divergences", "divergences", "Rows with equal dots and different bytes: an alarm."),
     counter("damaged", "damaged_leaves", "Leaves of the tree whose rows are not as they were written: an alarm."),
@@ -217,7 +219,7 @@ impl Told {
     }
 
     fn peers_up(&self) -> MetricFamily {
-        let is_up = |peer: &Map<String, Value>| matches!(text(peer, "state"), "alive" | "probation");
+        let is_up = |peer: &Map<String, Value>| matches!(text(peer, "state"), "alive" | "probation" | "draining");
         let samples = self.peers.iter().map(|peer| (of_peer(peer), f64::from(u8::from(is_up(peer)))));
         gauge("", "peer_up", "1 if membership holds the peer to live.").family(samples)
     }

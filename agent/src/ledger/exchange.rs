@@ -162,10 +162,10 @@ impl Ledger {
 
     /// Looks for what peers have had for a while, and does what push has decided.
     pub(super) fn drive_push(&mut self) {
-        let push = &mut self.host.peers.push;
-        if push.poll_timeout().is_some_and(|deadline| deadline.at <= self.now.mono) {
-            let replica = &self.host.data.replica;
-            push.handle_timeout(self.now.mono, &replica.vectors(), replica.id());
+        let peers = &mut self.host.peers;
+        if peers.push.poll_timeout().is_some_and(|deadline| deadline.at <= self.now.mono) {
+            let (replica, leaving) = (&self.host.data.replica, peers.leaving());
+            peers.push.handle_timeout(self.now.mono, &replica.vectors(), replica.id(), &leaving);
         }
         while let Some(output) = self.host.peers.push.poll_output() {
             match output {

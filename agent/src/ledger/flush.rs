@@ -11,7 +11,6 @@ use everett_mesh_proto::replica::{Alarm, Input, PinId};
 use everett_mesh_proto::time::Instant;
 
 use super::{Ledger, LedgerError};
-use crate::api::host::Phase;
 use crate::keeper::{Brought, Flush, Task};
 use crate::store::{FlushJob, Flushed};
 
@@ -40,7 +39,7 @@ impl Ledger {
     /// Freezes the memtable if it is time.
     pub(super) fn consider_flush(&mut self) {
         self.release_flush(self.host.peers.durable());
-        if self.host.data.rows.is_flushing() || self.host.phase == Phase::Draining {
+        if self.host.data.rows.is_flushing() || self.host.phase.is_ending() {
             return;
         }
         let settings = &self.settings.flush;
@@ -60,7 +59,7 @@ impl Ledger {
     /// When the memtable is to be frozen because nothing changes.
     pub(super) fn flush_at(&self) -> Option<Instant> {
         let at = self.flushing.changed? + self.settings.flush.idle;
-        (!self.host.data.rows.is_flushing() && self.host.phase != Phase::Draining).then_some(at)
+        (!self.host.data.rows.is_flushing() && !self.host.phase.is_ending()).then_some(at)
     }
 
     /// Hands frozen rows to the keeper once their commit is durable.

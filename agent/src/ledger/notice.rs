@@ -9,7 +9,7 @@ use everett_mesh_proto::replica::PinId;
 
 use super::{Ledger, LedgerError};
 use crate::keeper::Brought;
-use crate::mesh::{self, News};
+use crate::mesh::News;
 use crate::metrics::{Path, PeerPath};
 use crate::net::Local;
 use crate::peers::{Found, Question};
@@ -77,10 +77,10 @@ impl Ledger {
                 }
                 Notice::Compared { peer, equal } => self.host.peers.links.compared(self.now, peer, equal),
                 Notice::BootEpoch(epoch) => self.take_epoch(epoch),
-                Notice::News(news) => self.take_news(news),
+                Notice::News(news) => self.take_news(news)?,
                 Notice::Measured(path, took) => self.host.metrics.record(path, took),
                 Notice::Failed(error) => return Err(LedgerError::Store(error)),
-                Notice::Drain => self.begin_drain(),
+                Notice::Drain => self.begin_drain()?,
             }
         }
         Ok(())
@@ -96,10 +96,13 @@ impl Ledger {
         self.release_flush(durable);
     }
 
-    fn take_news(&mut self, news: News) {
+    fn take_news(&mut self, news: News) -> Result<(), LedgerError> {
         let peers = &mut self.host.peers;
         match news {
-            News::Roster(roster, tally) => peers.listed(roster, tally),
+            News::Roster(roster, tally) => {
+                peers.listed(roster, tally);
+                self.tend_leases()?;
+            }
             News::Changed(change) => self.tell_change(&change),
             News::Probed { node, rtt } => {
                 if let Some(name) = peers.name_of(node) {
@@ -111,6 +114,7 @@ impl Ledger {
             News::SeedUnreached => peers.seeds_unreached += 1,
             News::LeaveDone => self.mesh.left = true,
         }
+        Ok(())
     }
 
     fn take_epoch(&mut self, boot_epoch: u64) {
@@ -123,10 +127,5 @@ impl Ledger {
         self.host.peers.fenced = true;
         self.mesh.left = true;
         self.owe_silence();
-    }
-
-    /// Tells membership to take leave.
-    pub(super) fn leave(&mut self) {
-        (self.ports.mesh)(mesh::Order::Leave);
     }
 }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub inbox_max: usize,
     /// How long a drain waits for clients to take their last replies.
     pub drain_max: Duration,
+    /// How long a node may be gone and keep what it holds on lease.
+    pub restart_grace: Duration,
     /// When rows go from memory to their file.
     pub flush: FlushSettings,
 }
@@ -61,6 +63,7 @@ impl Default for Settings {
             held_bytes_max: 1 << 20,
             inbox_max: 4_096,
             drain_max: Duration::from_secs(5),
+            restart_grace: Duration::from_secs(30),
             flush: FlushSettings::default(),
         }
     }

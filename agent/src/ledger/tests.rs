@@ -64,7 +64,11 @@ fn start_with(adjust: impl FnOnce(&mut Settings), connect: impl FnOnce(&mut Port
         net: Box::new(|_| true),
         courier: bounded(1).0,
         keeper: Box::new(|_| None),
-        mesh: Box::new(move |_| drop(left.try_send(Notice::News(News::LeaveDone)))),
+        mesh: Box::new(move |order| {
+            if order == crate::mesh::Order::Leave {
+                drop(left.try_send(Notice::News(News::LeaveDone)));
+            }
+        }),
         hello: watch::channel(Arc::new(hello())).0,
         pulse: Pulse::default(),
         log_pulse: Pulse::default(),
@@ -280,7 +284,7 @@ fn a_client_may_make_the_agent_leave() {
     let mut client = running.connect();
     client.say("MESH.LEAVE\r\nGET n\r\n");
     assert_eq!([client.line(), client.line()], ["+OK", "-ERR closing"]);
-    assert_eq!(running.thread.join().unwrap().unwrap().phase, Phase::Draining);
+    assert_eq!(running.thread.join().unwrap().unwrap().phase, Phase::Leaving);
 }
 
 #[test]

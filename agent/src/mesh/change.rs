@@ -46,6 +46,8 @@ pub enum Kind {
     Returned,
     /// Members together found it silent.
     Unreachable,
+    /// It is about to leave.
+    Draining,
     /// Unreachable for a minute.
     Dead,
     /// It took its leave.
@@ -121,6 +123,7 @@ impl Mesh {
             Event::Up { life: of }
             | Event::Returned { life: of }
             | Event::Unreachable { life: of }
+            | Event::Draining { life: of }
             | Event::Dead { life: of }
             | Event::Left { life: of }
             | Event::Fenced { by: of } => life(of),
@@ -149,6 +152,7 @@ fn kind_of(event: &Event) -> Option<Kind> {
         Event::Up { .. } => Some(Kind::Up),
         Event::Returned { .. } => Some(Kind::Returned),
         Event::Unreachable { .. } => Some(Kind::Unreachable),
+        Event::Draining { .. } => Some(Kind::Draining),
         Event::Dead { .. } => Some(Kind::Dead),
         Event::Left { .. } | Event::LeaveDone => Some(Kind::Left),
         Event::Forgotten { .. } => Some(Kind::Forgotten),

@@ -31,6 +31,7 @@ impl Tally {
             Event::Unreachable { .. } => self.found_unreachable += 1,
             Event::Returned { .. } => self.returned += 1,
             Event::Joined { .. }
+            | Event::Draining { .. }
             | Event::Dead { .. }
             | Event::Left { .. }
             | Event::Forgotten { .. }

@@ -214,6 +214,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         clients_max: usize::try_from(config.limits.clients_max).unwrap_or(usize::MAX),
         output_bytes_max: bytes(config.limits.output_buffer_bytes),
+        restart_grace: config.membership.restart_grace,
         flush: FlushSettings {
             memtable_bytes: bytes(config.store.memtable_bytes.resolve()),
             ..FlushSettings::default()

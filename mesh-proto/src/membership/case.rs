@@ -90,7 +90,8 @@ impl Membership {
     /// The living but for `id` and this node.
     fn others(&self, id: NodeId) -> BTreeSet<NodeId> {
         let living = self.roster.iter().filter(|(_, member)| member.standing.is_alive());
-        living.map(|(other, _)| other).filter(|&other| other != id && other != self.me.id()).collect()
+        self.roster
+            .steady(living.map(|(other, _)| other).filter(|&other| other != id && other != self.me.id()).collect())
     }
 
     /// Asks again who has not answered.

@@ -127,18 +127,23 @@ impl Membership {
         let life = new.life;
         let same_life = old.filter(|old| old.life == life);
         let before = same_life.map(|old| old.state);
+        let lived = same_life.is_some_and(|old| old.is_alive());
         match (before, new.state) {
-            (None, State::Alive) => {
+            (None, State::Alive | State::Draining) => {
                 self.unmark(life.id);
                 self.tell(Event::Up { life });
             }
-            (Some(State::Alive), State::Alive) | (Some(State::Unreachable), State::Unreachable) => {}
-            (Some(_), State::Alive) => self.returned(life),
+            (Some(State::Unreachable), State::Unreachable) => {}
+            (Some(_), State::Alive | State::Draining) if lived => {}
+            (Some(_), State::Alive | State::Draining) => self.returned(life),
             (_, State::Unreachable) => self.lost(life),
             (_, State::Left) => {
                 self.timers.set(Timer::Fate(life.id), self.config.forget_after);
                 self.tell(Event::Left { life });
             }
+        }
+        if new.state == State::Draining && before != Some(State::Draining) {
+            self.tell(Event::Draining { life });
         }
     }
 }

@@ -72,6 +72,8 @@ pub enum Cmd {
         /// From the peer cache; may be empty.
         known: Vec<Record>,
     },
+    /// Say that this node is about to leave: others stop preferring it, and it goes on answering.
+    Drain,
     /// Take leave. [`Event::LeaveDone`] says when enough members know.
     Leave,
     /// Forget a member that is Dead or Left, now rather than after three days.
@@ -128,6 +130,11 @@ pub enum Event {
     },
     /// Members together found this one silent.
     Unreachable {
+        /// Which.
+        life: Life,
+    },
+    /// It says that it is about to leave.
+    Draining {
         /// Which.
         life: Life,
     },

@@ -51,7 +51,7 @@ impl Membership {
         let Some(member) = self.roster.get_mut(id) else { return };
         let life = member.standing.life;
         match member.standing.state {
-            State::Alive => {
+            State::Alive | State::Draining => {
                 if std::mem::take(&mut member.flap.on_probation) {
                     self.tell(Event::Returned { life });
                 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::Membership;
 use super::favour::Favour;
 use super::message::Datagram;
-use super::record::{Fact, Standing, State};
+use super::record::{Fact, Standing};
 use super::timers::Timer;
 use super::watch::Why;
 use crate::id::NodeId;
@@ -37,7 +37,7 @@ impl Membership {
         if target == self.me.id() {
             return;
         }
-        if held.standing.state != State::Alive {
+        if !held.standing.is_alive() {
             let facts = vec![held.fact(false)];
             return self.send(from, Datagram::Gossip { facts });
         }

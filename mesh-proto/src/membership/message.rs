@@ -214,6 +214,7 @@ mod tests {
         golden(&Datagram::Finding { target, ballot: 300, alive: true }, &format!("05 {target_hex} ac02 01"));
         golden(&Datagram::Gossip { facts: facts() }, &format!("06 {facts_hex}"));
         golden(&Datagram::Leaving { standing: standing(State::Left) }, &format!("07 {LIFE_HEX} 02 02"));
+        golden(&Datagram::Leaving { standing: standing(State::Draining) }, &format!("07 {LIFE_HEX} 02 03"));
         golden(&Datagram::Farewell, "08");
     }
 

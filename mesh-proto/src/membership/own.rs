@@ -76,8 +76,8 @@ impl Membership {
         match heard.state {
             State::Left => self.epoch_is_behind(heard.life.boot_epoch),
             State::Unreachable if heard.incarnation >= mine.incarnation => self.refute(heard.incarnation),
-            State::Alive if heard.incarnation > mine.incarnation => self.refute(heard.incarnation),
-            State::Unreachable | State::Alive => {}
+            State::Alive | State::Draining if heard.incarnation > mine.incarnation => self.refute(heard.incarnation),
+            State::Unreachable | State::Alive | State::Draining => {}
         }
     }
 
@@ -120,6 +120,14 @@ impl Membership {
         self.me.standing.incarnation = 0;
         let card = self.me.card.clone();
         self.install(self.me.standing, Some(card), Source::Verdict);
+    }
+
+    /// Says that this node is about to leave. It goes on answering, and refutes that it is gone.
+    pub(super) fn drain(&mut self) {
+        if self.me.phase == Phase::Running && self.me.standing.state == State::Alive {
+            self.me.standing.state = State::Draining;
+            self.refute(self.me.standing.incarnation);
+        }
     }
 
     pub(super) fn leave(&mut self) {

@@ -25,7 +25,7 @@ pub struct Life {
 }
 
 /// What the mesh shares about a life.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum State {
     /// Believed to answer.
     Alive,
@@ -33,6 +33,20 @@ pub enum State {
     Unreachable,
     /// Took its leave. Final for its epoch.
     Left,
+    /// Answers, and says of itself that it is about to leave.
+    Draining,
+}
+
+impl State {
+    /// How bad it is; of two standings of one incarnation the graver holds.
+    fn gravity(self) -> u8 {
+        match self {
+            Self::Alive => 0,
+            Self::Draining => 1,
+            Self::Unreachable => 2,
+            Self::Left => 3,
+        }
+    }
 }
 
 /// What is held about one node: which life, which of its refutations, which state.
@@ -55,7 +69,7 @@ impl Standing {
 
     /// Whether the subject is believed to answer.
     pub fn is_alive(&self) -> bool {
-        self.state == State::Alive
+        matches!(self.state, State::Alive | State::Draining)
     }
 
     /// What it weighs on the wire, in bytes.
@@ -76,9 +90,9 @@ impl Standing {
         u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("32 bytes begin with 8"))
     }
 
-    fn rank(&self) -> (u64, bool, u64, u32, State) {
+    fn rank(&self) -> (u64, bool, u64, u32, u8) {
         let left = self.state == State::Left;
-        (self.life.boot_epoch, left, self.life.nonce, self.incarnation, self.state)
+        (self.life.boot_epoch, left, self.life.nonce, self.incarnation, self.state.gravity())
     }
 }
 
@@ -171,6 +185,8 @@ mod tests {
         let accused = standing(1, 3, State::Unreachable);
         let refuted = standing(1, 4, State::Alive);
         assert!(accused.beats(&alive) && refuted.beats(&accused));
+        let draining = standing(1, 3, State::Draining);
+        assert!(draining.beats(&alive) && accused.beats(&draining) && draining.is_alive());
         assert!(!alive.beats(&accused) && !alive.beats(&alive));
     }
 

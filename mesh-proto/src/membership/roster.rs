@@ -25,12 +25,21 @@ pub enum MemberState {
     Alive,
     /// Answers, but went and came so often that it is not counted on yet.
     Probation,
+    /// Answers, and is about to leave.
+    Draining,
     /// Found silent by several members together.
     Unreachable,
     /// Unreachable for long.
     Dead,
     /// Took its leave.
     Left,
+}
+
+impl MemberState {
+    /// Whether it is believed to answer.
+    pub fn answers(self) -> bool {
+        matches!(self, Self::Alive | Self::Probation | Self::Draining)
+    }
 }
 
 /// One member, as the roster shows it.
@@ -70,8 +79,9 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn state(&self) -> MemberState {
         match self.standing.state {
-            State::Alive if self.flap.on_probation => MemberState::Probation,
+            State::Alive | State::Draining if self.flap.on_probation => MemberState::Probation,
             State::Alive => MemberState::Alive,
+            State::Draining => MemberState::Draining,
             State::Unreachable if self.dead => MemberState::Dead,
             State::Unreachable => MemberState::Unreachable,
             State::Left => MemberState::Left,
@@ -126,6 +136,13 @@ impl Roster {
         self.get(id).is_some_and(|member| member.standing.is_alive())
     }
 
+    /// Without those that are about to leave, unless there is nobody else.
+    pub(super) fn steady(&self, ids: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let leaves = |id| self.get(id).is_some_and(|member| member.standing.state == State::Draining);
+        let steady: BTreeSet<_> = ids.iter().copied().filter(|&id| !leaves(id)).collect();
+        if steady.is_empty() { ids } else { steady }
+    }
+
     pub(super) fn site(&self, id: NodeId) -> Option<&str> {
         self.get(id).map(|member| member.card.site.as_str())
     }
@@ -154,7 +171,7 @@ impl Roster {
         if let Some(card) = card.or_else(|| old.map(|old| old.card)) {
             self.view ^= standing.digest();
             match standing.state {
-                State::Alive => *self.living.entry(card.site.clone()).or_default() += 1,
+                State::Alive | State::Draining => *self.living.entry(card.site.clone()).or_default() += 1,
                 State::Unreachable => drop(self.lost.insert(id)),
                 State::Left => {}
             }

@@ -56,6 +56,7 @@ impl Membership {
         known.extend(self.rings.neighbours(me));
         known.remove(&target);
         known.retain(|&id| !self.watch.doubts(id));
+        let known = self.roster.steady(known);
         let mut known = self.shuffled(known);
         let sites = [self.roster.site(me), self.roster.site(target)];
         let mut relays = Vec::new();

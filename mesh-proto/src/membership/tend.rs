@@ -158,7 +158,7 @@ impl Membership {
 
     /// Compares with somebody, and once more a little later.
     pub(super) fn follow_up(&mut self) {
-        let others = self.living_others();
+        let others = self.roster.steady(self.living_others());
         if let Some(other) = self.shuffled(others).pop() {
             self.compare_with(other);
         }

@@ -262,3 +262,19 @@ fn a_link_to_one_not_known_to_live_is_greeted() {
 
 mod hostile;
 mod sizes;
+
+#[test]
+fn who_is_about_to_leave_says_so_refutes_that_it_is_gone_and_leaves() {
+    let mut machine = joined(4);
+    let me = machine.me();
+    machine.handle_input(at(1), Input::Cmd(Cmd::Drain));
+    let standing = machine.standing(me.life.id).unwrap();
+    assert_eq!((standing.incarnation, standing.state), (1, State::Draining));
+    gossip(&mut machine, 2, fact(&me, 5, State::Unreachable));
+    let standing = machine.standing(me.life.id).unwrap();
+    assert_eq!((standing.incarnation, standing.state), (6, State::Draining), "it still lives");
+    machine.handle_input(at(2), Input::Cmd(Cmd::Drain));
+    assert_eq!(machine.standing(me.life.id).unwrap().incarnation, 6, "said once");
+    machine.handle_input(at(3), Input::Cmd(Cmd::Leave));
+    assert_eq!(machine.standing(me.life.id).unwrap().state, State::Left);
+}

@@ -13,6 +13,7 @@ use super::Membership;
 use super::event::Event;
 use super::favour::Favour;
 use super::message::Datagram;
+use super::pace::Turns;
 use super::timers::Timer;
 use crate::id::NodeId;
 use crate::time::Instant;
@@ -72,6 +73,8 @@ pub(super) struct Watch {
     misses: f64,
     /// Who probes this node, by id.
     pub(super) observers: BTreeSet<NodeId>,
+    /// When they are to.
+    pub(super) turns: Turns,
     /// The rings changed since subjects were last taken from them.
     pub(super) stale: bool,
 }

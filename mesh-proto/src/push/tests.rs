@@ -31,6 +31,9 @@ fn answer(push: &mut Push, reading: &Reading, upto: u64, groups: &[&'static str]
     push.handle_input(Instant::ZERO, Input::Read(piece));
 }
 
+/// Nobody is about to leave.
+const NOBODY: BTreeSet<NodeId> = BTreeSet::new();
+
 #[test]
 fn a_new_peer_is_read_to_and_then_goes_live_without_a_gap() {
     let mut push = Push::new(Commit(3));
@@ -73,11 +76,11 @@ fn what_a_peer_has_had_for_a_period_is_asked_for_once() {
     let vector: Vector = [dot].into_iter().collect();
     push.handle_input(Instant::ZERO, Input::Has { peer: PEER, space: space(), vector: vector.clone() });
     let at = |periods: u32| Instant::ZERO + ASK_PERIOD * periods;
-    push.handle_timeout(at(1), &Vectors::new(), ME);
+    push.handle_timeout(at(1), &Vectors::new(), ME, &NOBODY);
     assert_eq!(outputs(&mut push), [], "it may still be on its way");
-    push.handle_timeout(at(2), &Vectors::new(), ME);
+    push.handle_timeout(at(2), &Vectors::new(), ME, &NOBODY);
     assert_eq!(outputs(&mut push), [Output::Ask { peer: PEER, space: space() }]);
-    push.handle_timeout(at(3), &[(space(), vector)].into(), ME);
+    push.handle_timeout(at(3), &[(space(), vector)].into(), ME, &NOBODY);
     assert_eq!(outputs(&mut push), []);
 }
 
@@ -130,17 +133,25 @@ fn of_several_peers_each_is_asked_in_turn() {
         push.handle_input(Instant::ZERO, Input::Up { peer, life: LIFE, has });
     }
     outputs(&mut push);
-    push.handle_timeout(Instant::ZERO + ASK_PERIOD, &Vectors::new(), ME);
+    push.handle_timeout(Instant::ZERO + ASK_PERIOD, &Vectors::new(), ME, &NOBODY);
     outputs(&mut push);
     let mut asked = Vec::new();
     for round in 2..=5 {
-        push.handle_timeout(Instant::ZERO + ASK_PERIOD * round, &Vectors::new(), ME);
+        push.handle_timeout(Instant::ZERO + ASK_PERIOD * round, &Vectors::new(), ME, &NOBODY);
         asked.extend(outputs(&mut push).into_iter().map(|output| {
             let Output::Ask { peer, .. } = output else { panic!("{output:?}") };
             peer
         }));
     }
     assert_eq!(asked, [others[0], others[1], others[2], others[0]]);
+    let mut ask = |round, leaving: &[NodeId]| {
+        let leaving = leaving.iter().copied().collect();
+        push.handle_timeout(Instant::ZERO + ASK_PERIOD * round, &Vectors::new(), ME, &leaving);
+        outputs(&mut push)
+    };
+    let question = |peer| [Output::Ask { peer, space: space() }];
+    assert_eq!(ask(6, &others[1..2]), question(others[2]), "who is about to leave is passed over");
+    assert_eq!(ask(7, &others), question(others[0]), "unless nobody else has it");
 }
 
 #[test]
@@ -150,7 +161,7 @@ fn nobody_is_asked_for_what_only_this_life_could_have_written() {
     let vector = [Dot { replica: ME, seq: 7 }].into_iter().collect();
     push.handle_input(Instant::ZERO, Input::Has { peer: PEER, space: space(), vector });
     for period in 1..=3 {
-        push.handle_timeout(Instant::ZERO + ASK_PERIOD * period, &Vectors::new(), ME);
+        push.handle_timeout(Instant::ZERO + ASK_PERIOD * period, &Vectors::new(), ME, &NOBODY);
     }
     assert_eq!(outputs(&mut push), []);
 }

@@ -136,6 +136,10 @@ impl<R: Rows> Draft<'_, R> {
                 let state = self.open(key)?;
                 self.expire(state, deadline_ms);
             }
+            Edit::Withdraw { key, parts } => {
+                let state = self.open(key)?;
+                self.withdraw(state, &parts);
+            }
             Edit::Flush => return self.flush(),
         }
         Ok(())
@@ -159,13 +163,13 @@ impl<R: Rows> Draft<'_, R> {
             }
         };
         self.drop_own_dead(&mut key);
-        let seen = observed(&key.state, |_| true);
+        let seen = observed(&key.state, |_, _| true);
         self.push_last(key, Effect::Set { seen, value, deadline_ms });
     }
 
     fn delete(&mut self, mut key: Opened) {
         self.drop_own_dead(&mut key);
-        let seen = observed(&key.state, |_| true);
+        let seen = observed(&key.state, |_, _| true);
         if !seen.is_empty() {
             self.push(&mut key, Effect::Reset { seen });
         }
@@ -206,6 +210,19 @@ impl<R: Rows> Draft<'_, R> {
         self.push_last(key, Effect::Expire { removed, deadline_ms });
     }
 
+    /// Resets these parts, and the register if nothing is left to see.
+    fn withdraw(&mut self, mut key: Opened, parts: &[Dot]) {
+        self.clear_hidden(&mut key);
+        let seen = observed(&key.state, |part, _| parts.contains(&part));
+        if !seen.is_empty() {
+            self.push(&mut key, Effect::Reset { seen });
+            if key.state.value().is_none() {
+                self.unexpire(&mut key);
+            }
+        }
+        self.close(key);
+    }
+
     fn flush(&mut self) -> Result<(), R::Error> {
         let mut found = false;
         self.rows.range(self.space, 0, &mut |_, _| {
@@ -230,7 +247,7 @@ impl<R: Rows> Draft<'_, R> {
     /// Resets the elements of a key that are hidden; the register too, if nothing else is left to see.
     fn clear_hidden(&mut self, key: &mut Opened) {
         let visible = key.state.value().is_some();
-        let hidden = observed(&key.state, |deadline_ms| !key.state.sees(deadline_ms));
+        let hidden = observed(&key.state, |_, deadline_ms| !key.state.sees(deadline_ms));
         if !hidden.is_empty() {
             self.push(key, Effect::Reset { seen: hidden });
         }
@@ -340,9 +357,10 @@ fn live_counters<R: Rows>(rows: &R, space: &Space, place: u64) -> Result<Vec<Cou
     Ok(counters)
 }
 
-/// The siblings and live counter entries of a key whose own deadlines `wanted` takes.
-fn observed(state: &KeyState, wanted: impl Fn(u64) -> bool) -> Observed {
-    let siblings = state.scalar.siblings().iter().filter(|sibling| wanted(sibling.deadline_ms));
-    let entries = state.scalar.entries().iter().filter(|entry| entry.is_live() && wanted(entry.raise.deadline_ms));
+/// The siblings and live counter entries of a key whose part and own deadline `wanted` takes.
+fn observed(state: &KeyState, wanted: impl Fn(Dot, u64) -> bool) -> Observed {
+    let siblings = state.scalar.siblings().iter().filter(|sibling| wanted(sibling.dot, sibling.deadline_ms));
+    let live = state.scalar.entries().iter().filter(|entry| entry.is_live());
+    let entries = live.filter(|entry| wanted(entry.presence(), entry.raise.deadline_ms));
     Observed { siblings: siblings.map(|sibling| sibling.dot).collect(), entries: entries.map(Seen::from).collect() }
 }

@@ -66,6 +66,13 @@ pub enum Edit {
         /// Absolute; [`NEVER_MS`](crate::crdt::NEVER_MS) persists it.
         deadline_ms: DeadlineMs,
     },
+    /// These parts of the key are gone, as far as they are here; whatever else it holds stays.
+    Withdraw {
+        /// The client's key.
+        key: Bytes,
+        /// Dots of siblings, presence dots of counter entries: as [`Replica::parts`](super::Replica::parts) names them.
+        parts: Vec<Dot>,
+    },
     /// Every key of the namespace is gone.
     Flush,
 }
@@ -80,9 +87,11 @@ impl Edit {
     /// The key that it changes; `None` if it changes all.
     pub fn key(&self) -> Option<&Bytes> {
         match self {
-            Self::Set { key, .. } | Self::Delete { key } | Self::Add { key, .. } | Self::Expire { key, .. } => {
-                Some(key)
-            }
+            Self::Set { key, .. }
+            | Self::Delete { key }
+            | Self::Add { key, .. }
+            | Self::Expire { key, .. }
+            | Self::Withdraw { key, .. } => Some(key),
             Self::Flush => None,
         }
     }
@@ -92,6 +101,7 @@ impl Edit {
         match self {
             Self::Set { key, value, .. } => OP_BYTES + key.len() + value.len(),
             Self::Delete { key } | Self::Add { key, .. } | Self::Expire { key, .. } => OP_BYTES + key.len(),
+            Self::Withdraw { key, parts } => OP_BYTES * (1 + parts.len()) + key.len(),
             // Cut into groups that fit by itself.
             Self::Flush => 0,
         }

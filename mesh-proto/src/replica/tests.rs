@@ -380,3 +380,28 @@ fn a_group_ends_when_it_is_large() {
     assert_eq!(a.pushed.len(), 5);
     assert_eq!(a.get(3, "n").as_deref(), Some("300"));
 }
+
+#[test]
+fn a_withdrawal_takes_the_parts_named_and_spares_what_came_since() {
+    let (mut a, mut b) = (Site::new(1), Site::new(2));
+    a.edit(1, [set("k", "old"), add("n", 3), Edit::Expire { key: "k".into(), deadline_ms: u64::MAX - 1 }]);
+    exchange(2, &mut a, &mut b);
+    let parts = |site: &Site, key: &str| {
+        let Ok(parts) = site.replica.parts(now_at(3), &site.rows, &space(), key.as_bytes());
+        parts
+    };
+    let withdraw = |key: &str, parts| Edit::Withdraw { key: key.to_owned().into(), parts };
+    let (old, counted) = (parts(&a, "k"), parts(&a, "n"));
+    assert_eq!((old.len(), counted.len()), (1, 1));
+    // What b does meanwhile: a value in place of the old one, and a count beside the other.
+    b.edit(3, [set("k", "new"), add("n", 2)]);
+    a.edit(3, [withdraw("k", old.clone()), withdraw("n", counted.clone())]);
+    assert_eq!((a.get(4, "k"), a.get(4, "n")), (None, None));
+    let Ok(view) = a.replica.view(now_at(4), &a.rows, &space(), b"k");
+    assert_eq!(view.deadline_ms, None, "the deadline goes with the last value");
+    exchange(4, &mut a, &mut b);
+    for site in [&a, &b] {
+        assert_eq!((site.get(5, "k").as_deref(), site.get(5, "n").as_deref()), (Some("new"), Some("2")));
+    }
+    assert_eq!(b.write(5, withdraw("k", old)), None, "what is gone is not withdrawn twice");
+}

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::Replica;
-use crate::crdt::{DeadlineMs, NEVER_MS, Register, Scalar, Sibling, Value, is_visible};
-use crate::id::Space;
+use crate::crdt::{DeadlineMs, Entry, NEVER_MS, Register, Scalar, Sibling, Value, is_visible};
+use crate::id::{Dot, Space};
 use crate::log::Commit;
 use crate::rows::{Kind, Row, RowKey, Rows};
 use crate::time::Now;
@@ -103,6 +103,16 @@ impl Replica {
         let mut siblings: Vec<_> = visible.cloned().collect();
         siblings.sort_by_key(|sibling| std::cmp::Reverse((sibling.stamp, sibling.dot)));
         Ok(siblings)
+    }
+
+    /// The parts of `key` that can be seen, each under the name by which it can be withdrawn: the dots of values, the
+    /// presence dots of counter entries.
+    pub fn parts<R: Rows>(&self, now: Now, rows: &R, space: &Space, key: &[u8]) -> Result<Vec<Dot>, R::Error> {
+        let state = self.key_state(now, rows, space, key)?;
+        let siblings = state.scalar.siblings().iter().filter(|sibling| state.sees(sibling.deadline_ms));
+        let live = state.scalar.entries().iter().filter(|entry| entry.is_live());
+        let counted = live.filter(|entry| state.sees(entry.raise.deadline_ms));
+        Ok(siblings.map(|sibling| sibling.dot).chain(counted.map(Entry::presence)).collect())
     }
 
     pub(super) fn key_state<'a, R: Rows>(

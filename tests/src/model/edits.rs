@@ -55,7 +55,11 @@ fn edit(rng: &mut Pcg64, plan: Plan, node: &Node, ms: u64) -> Option<Edit> {
             };
             Edit::Set { key, value, expiry }
         }
-        30..45 => Edit::Delete { key },
+        30..41 => Edit::Delete { key },
+        41..45 => {
+            let Ok(parts) = node.replica.parts(node.now(ms), &node.store, &space(), &key);
+            Edit::Withdraw { key, parts: parts.into_iter().filter(|_| rng.random_bool(0.6)).collect() }
+        }
         45..84 => {
             let Ok(view) = node.replica.view(node.now(ms), &node.store, &space(), &key);
             let countable = view.value.is_none_or(|value| value.integer().is_some());

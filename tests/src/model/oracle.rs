@@ -5,7 +5,8 @@
 //!
 //! * SET, DEL and FLUSHDB remove every element seen, with the deadlines seen unless the SET keeps them;
 //! * INCR and EXPIRE remove what they found hidden, and the deadlines too if nothing was left to see;
-//! * EXPIRE removes the deadlines seen and adds one.
+//! * EXPIRE removes the deadlines seen and adds one;
+//! * a lease that is given up removes, of the parts it bound, what its withdrawer had seen, and the deadlines with the last.
 //!
 //! An element survives in a set of events if one of them added it and none removed it. Everything shown follows from the
 //! survivors and the time. Rows, resets, entries and positions do not occur here; the one thing taken from the ops is the
@@ -296,29 +297,22 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn edit(&mut self, edit: &Edit) -> Result<(), Fault> {
         match edit {
-            Edit::Set { key, value, expiry } => self.set(key, value, *expiry),
-            Edit::Delete { key } => {
-                let look = self.look(key);
-                self.remove(key, look.elements().map(|(id, _)| id).chain(look.deadline_ids.iter().copied()));
-                Ok(())
-            }
-            Edit::Add { key, by } => self.add(key, *by),
+            Edit::Set { key, value, expiry } => return self.set(key, value, *expiry),
+            Edit::Delete { key } => self.take(key, |_| true),
+            Edit::Withdraw { key, parts } => self.take(key, |part| parts.contains(&part)),
+            Edit::Add { key, by } => return self.add(key, *by),
             Edit::Expire { key, deadline_ms } => {
                 let look = self.look(key);
-                if look.value(self.now_ms).is_none() {
-                    return Ok(());
+                if look.value(self.now_ms).is_some() {
+                    self.clear_hidden(key, &look);
+                    self.remove(key, look.deadline_ids.iter().copied());
+                    let (dot, _) = self.next(key, Added::Deadline)?;
+                    self.insert(key, dot, What::Deadline(*deadline_ms));
                 }
-                self.clear_hidden(key, &look);
-                self.remove(key, look.deadline_ids.iter().copied());
-                let (dot, _) = self.next(key, Added::Deadline)?;
-                self.insert(key, dot, What::Deadline(*deadline_ms));
-                Ok(())
             }
-            Edit::Flush => {
-                self.removes.extend(std::mem::take(&mut self.survivors).into_values().flatten());
-                Ok(())
-            }
+            Edit::Flush => self.removes.extend(std::mem::take(&mut self.survivors).into_values().flatten()),
         }
+        Ok(())
     }
 
     fn set(&mut self, key: &Bytes, value: &Bytes, expiry: Expiry) -> Result<(), Fault> {
@@ -340,6 +334,16 @@ impl Telling<'_> {
         let (dot, stamp) = self.next(key, Added::Value)?;
         self.insert(key, dot, What::Value { stamp, bytes: value.clone(), deadline_ms });
         Ok(())
+    }
+
+    /// Removes the values and runs that are `wanted`, whatever is hidden, and the deadlines if nothing is left to see.
+    fn take(&mut self, key: &Bytes, wanted: impl Fn(Dot) -> bool) {
+        self.clear_hidden(key, &self.look(key));
+        let look = self.look(key);
+        let values = look.values.iter().filter(|value| wanted(value.dot)).map(|value| value.id);
+        let runs = look.tallies.iter().filter(|tally| wanted(tally.run));
+        self.remove(key, values.chain(runs.flat_map(|tally| tally.ids.iter().copied())));
+        self.clear_hidden(key, &self.look(key));
     }
 
     fn add(&mut self, key: &Bytes, by: i64) -> Result<(), Fault> {

@@ -86,6 +86,8 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
         ("divergences", Fact::count(counts.divergences)),
         ("damaged", Fact::count(counts.damaged)),
         ("forks", Fact::count(counts.forks)),
+        ("leases", number(host.data.leases_known())),
+        ("leases_withdrawn", Fact::count(host.stats.leases_withdrawn)),
     ];
     facts.extend(membership(&host.peers));
     facts
@@ -97,7 +99,7 @@ fn membership(peers: &Peers) -> [(&'static str, Fact); 15] {
     let members = |states: &[MemberState]| Fact::count(peers.members_that_are(states) as u64);
     let degraded = peers.roster().iter().filter(|listed| listed.degraded).count();
     [
-        ("members_alive", members(&[MemberState::Alive, MemberState::Probation])),
+        ("members_alive", members(&[MemberState::Alive, MemberState::Probation, MemberState::Draining])),
         ("members_unreachable", members(&[MemberState::Unreachable])),
         ("members_dead", members(&[MemberState::Dead])),
         ("members_left", members(&[MemberState::Left])),
@@ -122,7 +124,7 @@ fn own_state(call: &Call<'_>) -> &'static str {
     match call.host.phase {
         Phase::Loading => "loading",
         Phase::Serving => "alive",
-        Phase::Draining => "leaving",
+        Phase::Draining | Phase::Leaving => "draining",
     }
 }
 
@@ -148,10 +150,11 @@ pub(in super::super) fn figures(peer: &PeerReport) -> Vec<(&'static str, Fact)> 
     ]
 }
 
-fn state_name(state: MemberState) -> &'static str {
+pub(super) fn state_name(state: MemberState) -> &'static str {
     match state {
         MemberState::Alive => "alive",
         MemberState::Probation => "probation",
+        MemberState::Draining => "draining",
         MemberState::Unreachable => "unreachable",
         MemberState::Dead => "dead",
         MemberState::Left => "left",

@@ -32,7 +32,7 @@ pub(in super::super) const COMMANDS: &[Command] = &[
     mesh("mesh.leave", 1, leave).flags(ALWAYS.and(Flags::ADMIN)).docs(
         "0.1.0",
         "O(1)",
-        "Lets this agent finish, take its leave of the mesh, and end.",
+        "Lets this agent finish, give up its leases, take its leave of the mesh, and end.",
     ),
     mesh("mesh.peers", 1, peers).docs(
         "0.1.0",
@@ -90,7 +90,7 @@ fn lag(call: &mut Call<'_>) -> Result<(), Stop> {
 
 fn leave(call: &mut Call<'_>) -> Result<(), Stop> {
     // The loop sees it at the end of its turn.
-    call.host.phase = Phase::Draining;
+    call.host.phase = Phase::Leaving;
     call.reply.ok();
     Ok(())
 }

@@ -73,7 +73,8 @@ impl Everett {
                 return None;
             }
             Event::LeaveDone => return Some(Act::Exit),
-            Event::Dead { .. }
+            Event::Draining { .. }
+            | Event::Dead { .. }
             | Event::Forgotten { .. }
             | Event::SiteUnreachable { .. }
             | Event::Degraded { .. }

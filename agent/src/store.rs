@@ -9,6 +9,7 @@
 //!
 //! What it does not do: it gives no op a meaning and speaks to no peer.
 
+mod carried;
 mod check;
 pub mod courier;
 pub mod disk;

@@ -36,7 +36,12 @@ impl Placer {
         u64::from_be_bytes(*hash.as_bytes().first_chunk().expect("32 bytes begin with 8"))
     }
 
-    /// A keyed hasher for digests under the same secret.
+    /// The digest of `bytes` under the same secret.
+    pub fn digest(&self, bytes: &[u8]) -> [u8; 32] {
+        *blake3::keyed_hash(&self.0, bytes).as_bytes()
+    }
+
+    /// A keyed hasher for digests of what is not at hand as one run of bytes.
     pub fn hasher(&self) -> blake3::Hasher {
         blake3::Hasher::new_keyed(&self.0)
     }

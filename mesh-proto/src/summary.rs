@@ -3,12 +3,13 @@
 //! A radix-16 trie over `place` order. An *element* is everything at one place: its digest is a keyed hash of its rows. A
 //! node with more than [`LEAF_MAX`] elements is inner, else a leaf, so the shape is a function of the content alone,
 //! whatever the history; hashes are collision-resistant and keyed by the cluster, so chosen keys can neither unbalance the
-//! tree nor cancel in it. Nodes live where the rows live and describe the same commit: [`update`] brings them up to date
-//! with the rows that changed, reading only the leaves that hold them.
+//! tree nor cancel in it. Nodes live where the rows live and describe the same commit: [`update`] computes those that a
+//! change makes new, reading only the leaves that hold what changed, each once, for both of its states.
 //!
 //! After Merkle 1987 and the anti-entropy trees of Dynamo (DeCandia et al. 2007, section 4.7), with a canonical shape.
 //! Gists find differences in one shot, and prove nothing; they stand beside the tree's larger nodes, which do.
 
+mod change;
 mod estimator;
 mod field;
 mod gist;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::Space;
 use crate::rows::{Placer, RowKey};
 
+pub use change::{Change, Standing, States};
 pub use estimator::{ESTIMATOR_BYTES, Estimator};
 pub use gist::{GIST_BYTES, Gist};
 pub use path::{CHILDREN, Path};
@@ -133,13 +135,19 @@ pub trait Content {
     fn gist(&self, space: &Space, path: Path) -> Result<Option<Gist>, Self::Error>;
 }
 
-/// The same, while its tree is being brought up to date with its rows.
-pub trait Tree: Content {
+/// Where the tree of a change's outcome goes.
+pub trait Tree {
+    /// Why a write failed.
+    type Error;
+
     /// Stores a node, or removes it.
     fn set_node(&mut self, space: &Space, path: Path, node: Option<Node>) -> Result<(), Self::Error>;
 
     /// Stores a gist, or removes it.
     fn set_gist(&mut self, space: &Space, path: Path, gist: Option<&Gist>) -> Result<(), Self::Error>;
+
+    /// Removes all nodes and gists of a namespace.
+    fn clear(&mut self, space: &Space) -> Result<(), Self::Error>;
 }
 
 /// The root of the tree of `space`; zero for an empty namespace.
@@ -149,37 +157,12 @@ pub fn root<C: Content>(content: &C, space: &Space) -> Result<Hash, C::Error> {
 
 /// The elements of `space` in `path`, in order.
 pub fn elements<C: Content>(content: &C, placer: &Placer, space: &Space, path: Path) -> Result<Vec<Element>, C::Error> {
-    Ok(elements_upto(content, placer, space, (path, usize::MAX))?.unwrap_or_default())
-}
-
-/// The elements of `space` in a path, in order, if they are no more than so many.
-fn elements_upto<C: Content>(
-    content: &C,
-    placer: &Placer,
-    space: &Space,
-    (path, most): (Path, usize),
-) -> Result<Option<Vec<Element>>, C::Error> {
     let mut elements = Vec::new();
-    let mut open: Option<(u64, blake3::Hasher)> = None;
-    let mut fits = true;
-    content.rows(space, path, &mut |key, row| {
-        let place = key.place();
-        if open.as_ref().is_some_and(|(open, _)| *open != place) {
-            elements.extend(open.take().map(close));
-            fits = elements.len() < most;
-            if !fits {
-                return ControlFlow::Break(());
-            }
-        }
-        let (_, hasher) = open.get_or_insert_with(|| (place, placer.hasher()));
-        for part in [key.as_bytes(), row] {
-            hasher.update(&(part.len() as u64).to_be_bytes());
-            hasher.update(part);
-        }
+    change::turns(&Standing { content, space }, placer, path, &mut |turn| {
+        elements.extend(turn.after());
         ControlFlow::Continue(())
     })?;
-    elements.extend(open.map(close));
-    Ok(fits.then_some(elements))
+    Ok(elements)
 }
 
 /// What a leaf with these elements hashes to; zero for none.
@@ -187,28 +170,22 @@ pub fn leaf_hash(placer: &Placer, elements: &[Element]) -> Hash {
     if elements.is_empty() {
         return Hash::default();
     }
-    let mut hasher = placer.hasher();
-    hasher.update(b"leaf");
-    hasher.update(&(elements.len() as u64).to_be_bytes());
+    let mut bytes = Vec::with_capacity(12 + 40 * elements.len());
+    bytes.extend_from_slice(b"leaf");
+    bytes.extend_from_slice(&(elements.len() as u64).to_be_bytes());
     for element in elements {
-        hasher.update(&element.place.to_be_bytes());
-        hasher.update(&element.digest.0);
+        bytes.extend_from_slice(&element.place.to_be_bytes());
+        bytes.extend_from_slice(&element.digest.0);
     }
-    Hash(hasher.finalize().into())
+    Hash(placer.digest(&bytes))
 }
 
 /// What an inner node hashes to, whose children hash to these; zero for a child without elements.
 fn inner_hash(placer: &Placer, children: impl Iterator<Item = Hash>) -> Hash {
-    let mut hasher = placer.hasher();
-    hasher.update(b"inner");
-    for child in children {
-        hasher.update(&child.0);
-    }
-    Hash(hasher.finalize().into())
-}
-
-fn close((place, hasher): (u64, blake3::Hasher)) -> Element {
-    Element { place, digest: Hash(hasher.finalize().into()) }
+    let mut bytes = Vec::with_capacity(5 + 32 * usize::from(CHILDREN));
+    bytes.extend_from_slice(b"inner");
+    children.for_each(|child| bytes.extend_from_slice(&child.0));
+    Hash(placer.digest(&bytes))
 }
 
 #[cfg(test)]

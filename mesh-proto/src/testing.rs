@@ -6,7 +6,7 @@
 mod content;
 mod rows;
 
-pub use content::MemoryContent;
+pub use content::{MemoryChange, MemoryContent, MemoryTree};
 pub use rows::MemoryRows;
 
 use std::time::Duration;

@@ -16,7 +16,7 @@ use std::path::Path as FilePath;
 use bytes::Bytes;
 use everett_mesh_proto::id::{ClusterId, Space};
 use everett_mesh_proto::rows::{Placer, RowKey};
-use everett_mesh_proto::summary::{Content, GIST_MIN, Gist, Node, Path, Tree, elements, rebuild};
+use everett_mesh_proto::summary::{Content, GIST_MIN, Gist, Node, Path, Standing, Tree, elements, rebuild};
 use everett_mesh_proto::wire::encode_row;
 use redb::{ReadableTable, ReadableTableMetadata};
 
@@ -200,7 +200,7 @@ fn check_trees(
     let mut wanted = 0;
     for space in snapshot.vectors().keys() {
         let mut computed = Computed { snapshot, nodes: BTreeMap::new(), gists: BTreeMap::new() };
-        rebuild(&mut computed, placer, space)?;
+        rebuild(&mut computed, &Standing { content: snapshot, space }, placer, space)?;
         compare(&computed, space, checked, tell)?;
         wanted += computed.nodes.len() as u64 + check_gists(&computed, placer, space, checked)?;
     }
@@ -276,28 +276,9 @@ struct Computed<'a> {
     gists: BTreeMap<Path, Gist>,
 }
 
-impl Content for Computed<'_> {
+impl Tree for Computed<'_> {
     type Error = StoreError;
 
-    fn node(&self, _: &Space, path: Path) -> Result<Option<Node>, StoreError> {
-        Ok(self.nodes.get(&path).copied())
-    }
-
-    fn rows(
-        &self,
-        space: &Space,
-        path: Path,
-        visit: &mut dyn FnMut(&RowKey, &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        Content::rows(self.snapshot, space, path, visit)
-    }
-
-    fn gist(&self, _: &Space, path: Path) -> Result<Option<Gist>, StoreError> {
-        Ok(self.gists.get(&path).cloned())
-    }
-}
-
-impl Tree for Computed<'_> {
     fn set_node(&mut self, _: &Space, path: Path, node: Option<Node>) -> Result<(), StoreError> {
         match node {
             Some(node) => drop(self.nodes.insert(path, node)),
@@ -311,6 +292,12 @@ impl Tree for Computed<'_> {
             Some(gist) => drop(self.gists.insert(path, gist.clone())),
             None => drop(self.gists.remove(&path)),
         }
+        Ok(())
+    }
+
+    fn clear(&mut self, _: &Space) -> Result<(), StoreError> {
+        self.nodes.clear();
+        self.gists.clear();
         Ok(())
     }
 }

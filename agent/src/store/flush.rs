@@ -2,29 +2,23 @@
 //!
 //! Apart from the memtable, which goes on being read and written meanwhile, and from the thread that drives it, so that a
 //! test can stop between any two chunks. A chunk is one durable transaction: its rows, and how far the flush has come. The
-//! last one also moves the vectors, the clock's mark and the watermark; until it is durable, everything but the rows below
-//! the cursor describes the old watermark.
+//! last one also moves the tree, the vectors, the clock's mark and the watermark; until it is durable, everything but the
+//! rows below the cursor describes the old watermark.
 //!
 //! Invariants: a job exists only for a durable commit; each step leaves a file from which replay gives the same rows.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use everett_mesh_proto::id::Space;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::replica::Settled;
 use everett_mesh_proto::rows::{Position, Row, RowKey};
-use everett_mesh_proto::summary::{rebuild, update};
-use everett_mesh_proto::wire::encode_row;
 
+use super::carried::{Carried, Drawing, stored_bytes};
 use super::error::StoreError;
 use super::facts::Progress;
-use super::memtable::{Frozen, row_key, through_cuts};
+use super::memtable::row_key;
 use super::rows_file::{Batch, RowsFile, Snapshot};
-use super::table::{Slot, Table};
-use super::tree::BatchTree;
 
 /// How much one transaction carries.
 #[derive(Clone, Copy, Debug)]
@@ -48,13 +42,12 @@ impl Default for ChunkLimit {
 #[must_use = "what was frozen must be flushed"]
 pub struct FlushJob {
     file: RowsFile,
-    base: Arc<Snapshot>,
-    frozen: Frozen,
+    carried: Arc<Carried>,
     settled: Settled,
     progress: Progress,
     cursor: Vec<u8>,
-    /// Places whose rows this flush has changed so far, by namespace.
-    changed: Vec<(Space, Vec<u64>)>,
+    /// The tree's part, from the first step on.
+    drawing: Option<Drawing>,
 }
 
 /// A flush that has finished: the new base.
@@ -92,9 +85,9 @@ struct Chunk<'a> {
 }
 
 impl FlushJob {
-    pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, frozen: Frozen, settled: Settled) -> Box<Self> {
-        let progress = base.progress().clone();
-        Box::new(Self { file, base, frozen, settled, progress, cursor: Vec::new(), changed: Vec::new() })
+    pub(super) fn new(file: RowsFile, carried: Carried, settled: Settled) -> Box<Self> {
+        let progress = carried.base.progress().clone();
+        Box::new(Self { file, carried: Arc::new(carried), settled, progress, cursor: Vec::new(), drawing: None })
     }
 
     /// The commit that the file will describe.
@@ -115,25 +108,26 @@ impl FlushJob {
 
     /// Writes one chunk.
     pub fn step(mut self: Box<Self>, limit: ChunkLimit) -> Result<FlushStep, StoreError> {
-        let table = Arc::clone(&self.frozen.table);
-        let chunk = self.plan(&table, limit)?;
+        let carried = Arc::clone(&self.carried);
+        let drawing = self.drawing.take().unwrap_or_else(|| self.begin_drawing());
+        let chunk = self.plan(&carried, limit)?;
         let batch = self.file.begin()?;
         write_rows(&batch, &chunk.writes)?;
-        chunk.writes.iter().for_each(|(key, _)| self.note_changed(key));
         let to = self.settled.commit;
         if let Some(cursor) = chunk.cursor {
             self.progress = self.progress.advanced(to, &cursor);
             self.cursor = cursor;
+            self.drawing = Some(drawing);
             batch.set_progress(&self.progress)?;
             batch.commit()?;
             return Ok(FlushStep::More(self));
         }
         for (space, vector) in &self.settled.vectors {
-            if !vector.is_empty() && self.base.vectors().get(space) != Some(vector) {
+            if !vector.is_empty() && carried.base.vectors().get(space) != Some(vector) {
                 batch.set_vector(space, vector)?;
             }
         }
-        self.update_trees(&batch)?;
+        self.write_tree(&batch, drawing)?;
         batch.set_clock_mark(self.settled.mark_ms)?;
         batch.set_progress(&Progress::settled(to))?;
         batch.commit()?;
@@ -141,37 +135,31 @@ impl FlushJob {
         Ok(FlushStep::Done(Flushed { snapshot }))
     }
 
-    /// Notes the place of a row that is written; rows come in order.
-    fn note_changed(&mut self, key: &RowKey) {
-        if self.changed.last().is_none_or(|(space, _)| !key.is_in(space)) {
-            self.changed.push((key.space(), Vec::new()));
+    fn begin_drawing(&self) -> Drawing {
+        if self.carried.base.progress().is_interrupted() || !self.file.keeps_tree() {
+            return Drawing::Here;
         }
-        let (place, places) = (key.place(), &mut self.changed.last_mut().expect("one was just pushed").1);
-        if places.last() != Some(&place) {
-            places.push(place);
-        }
+        Drawing::begin(&self.carried, self.file.placer())
     }
 
     /// Brings the trees up to date with the rows. A flush that began over the traces of one that was interrupted does not
     /// know what that one had changed: it builds them anew.
-    fn update_trees(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut tree = BatchTree::new(batch)?;
-        let placer = self.file.placer();
-        if self.base.progress().is_interrupted() {
-            for space in self.settled.vectors.keys() {
-                rebuild(&mut tree, placer, space)?;
-            }
+    fn write_tree(&self, batch: &Batch, drawing: Drawing) -> Result<(), StoreError> {
+        if !self.file.keeps_tree() {
             return Ok(());
         }
-        for (space, places) in &self.changed {
-            update(&mut tree, &*self.base, placer, space, places)?;
-        }
-        Ok(())
+        let placer = self.file.placer();
+        let drawn = if self.carried.base.progress().is_interrupted() {
+            self.carried.draw_anew(placer, self.settled.vectors.keys())?
+        } else {
+            drawing.end(&self.carried, placer)?
+        };
+        drawn.write(batch)
     }
 
     /// Gathers what the next transaction writes: frozen rows, and stored rows that a cut changes.
-    fn plan<'a>(&self, table: &'a Table, limit: ChunkLimit) -> Result<Chunk<'a>, StoreError> {
-        let mut frozen = table.from(&self.cursor).peekable();
+    fn plan<'a>(&self, carried: &'a Carried, limit: ChunkLimit) -> Result<Chunk<'a>, StoreError> {
+        let mut frozen = carried.table.from(&self.cursor).peekable();
         let mut stored = self.rows_under_cuts()?.peekable();
         let mut writes = Vec::new();
         let (mut bytes, mut scanned) = (0, 0);
@@ -187,8 +175,8 @@ impl FlushJob {
             };
             let below = stored.next_if(|entry| entry.as_ref().is_ok_and(|entry| entry.0 == key)).transpose()?;
             let write = match (frozen.next_if(|slot| slot.key() == key.as_bytes()), below) {
-                (Some(slot), _) => Some(self.carried(&key, slot)),
-                (None, Some((_, row, at))) => self.changed_by_cuts(&key, &row, at).map(|row| stored_bytes(&row)),
+                (Some(slot), _) => Some(carried.bytes(slot)),
+                (None, Some((_, row, at))) => carried.changed_by_cuts(&key, &row, at).map(|row| stored_bytes(&row)),
                 (None, None) => None,
             };
             scanned += 1;
@@ -203,38 +191,17 @@ impl FlushJob {
         }
     }
 
-    /// What a frozen row is carried out as.
-    fn carried<'a>(&self, key: &RowKey, slot: &'a Slot) -> Option<Cow<'a, [u8]>> {
-        let is_cut = self.frozen.cuts.iter().any(|(at, _)| *at > slot.at());
-        match slot.encoded() {
-            Some(bytes) if !is_cut => (!bytes.is_empty()).then_some(Cow::Borrowed(bytes)),
-            _ => stored_bytes(&through_cuts(&self.frozen.cuts, key, slot.row(), slot.at())),
-        }
-    }
-
-    fn changed_by_cuts(&self, key: &RowKey, row: &Row, at: Position) -> Option<Cow<'static, Row>> {
-        let cut = through_cuts(&self.frozen.cuts, key, Cow::Borrowed(row), at).into_owned();
-        (cut != *row).then_some(Cow::Owned(cut))
-    }
-
     /// The stored rows from the cursor on that lie in a namespace with a cut, in order.
     fn rows_under_cuts(
         &self,
     ) -> Result<impl Iterator<Item = Result<(RowKey, Row, Position), StoreError>> + '_, StoreError> {
-        let by_start = self.frozen.cuts.iter().map(|(_, cut)| (RowKey::range_start(&cut.space, 0), &cut.space));
-        let spaces: BTreeMap<Bytes, &Space> = by_start.collect();
-        let rows = spaces.into_iter().map(|(start, space)| {
-            let rows = self.base.rows_from(self.cursor.as_slice().max(&start))?;
+        let rows = self.carried.spaces_under_cuts().into_iter().map(|(start, space)| {
+            let rows = self.carried.base.rows_from(self.cursor.as_slice().max(&start))?;
             Ok(rows.take_while(|entry| entry.as_ref().map_or(true, |entry| entry.0.is_in(space))))
         });
         let rows: Vec<_> = rows.collect::<Result<_, StoreError>>()?;
         Ok(rows.into_iter().flatten())
     }
-}
-
-/// What a row is stored as; nothing if it holds nothing.
-fn stored_bytes(row: &Row) -> Option<Cow<'static, [u8]>> {
-    (!row.is_empty()).then(|| Cow::Owned(encode_row(row).into()))
 }
 
 /// The least key past `key`.

@@ -23,6 +23,7 @@ use everett_mesh_proto::log::Held;
 use everett_mesh_proto::replica::Settled;
 use everett_mesh_proto::rows::{Cut, Found, Kind, Position, Row, RowKey, Rows};
 
+use super::carried::Carried;
 use super::error::StoreError;
 use super::flush::{FlushJob, Flushed};
 use super::row_cache::{Remembered, RowCache};
@@ -40,15 +41,6 @@ impl Spent {
     fn new(table: Arc<Table>) -> Self {
         Self { _table: table }
     }
-}
-
-/// What a flush carries out.
-#[derive(Debug)]
-pub(super) struct Frozen {
-    pub(super) table: Arc<Table>,
-    pub(super) cuts: Cuts,
-    /// What was frozen before and is kept no longer; it goes when the job does.
-    pub(super) _spent: Option<Spent>,
 }
 
 /// The cuts that may still concern a row, in order of position.
@@ -110,8 +102,8 @@ impl Memtable {
         let table = Arc::new(std::mem::take(&mut self.active));
         let spent = self.frozen.replace(Arc::clone(&table)).map(Spent::new);
         let commit = settled.commit;
-        let frozen = Frozen { table, cuts: self.cuts.clone(), _spent: spent };
-        let job = FlushJob::new(self.file.clone(), Arc::clone(&self.base), frozen, settled);
+        let carried = Carried { base: Arc::clone(&self.base), table, cuts: self.cuts.clone(), _spent: spent };
+        let job = FlushJob::new(self.file.clone(), carried, settled);
         Some(Held::new(commit, job))
     }
 

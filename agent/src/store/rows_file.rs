@@ -42,6 +42,7 @@ pub struct RowsFile {
     /// The same file, to speak of it to the operating system.
     file: Arc<File>,
     placer: Placer,
+    keeps_tree: bool,
 }
 
 impl RowsFile {
@@ -58,7 +59,18 @@ impl RowsFile {
         let database = open().map_err(|error| {
             if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) { StoreError::InUse } else { error.into() }
         })?;
-        Ok(Self { database: Arc::new(database), file: same, placer })
+        Ok(Self { database: Arc::new(database), file: same, placer, keeps_tree: true })
+    }
+
+    /// The same file, with the tree left as it is by flushes that are begun from here: what a measurement of the tree's
+    /// price is measured against, and nothing else.
+    pub fn without_tree(self) -> Self {
+        Self { keeps_tree: false, ..self }
+    }
+
+    /// Whether flushes bring the tree up to date.
+    pub fn keeps_tree(&self) -> bool {
+        self.keeps_tree
     }
 
     /// The cluster's secret for places and hashes.

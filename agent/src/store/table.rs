@@ -123,6 +123,11 @@ impl Table {
         self.bytes
     }
 
+    /// How many rows there are, removals among them.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The row under `key`.
     pub(super) fn get(&self, key: &RowKey) -> Option<&Slot> {
         let tag = tag_of(key);

@@ -1,4 +1,4 @@
-//! The Merkle tree in `rows.redb`: read from snapshots, brought up to date by flushes.
+//! The Merkle tree in `rows.redb`: read from snapshots, written by flushes as it was drawn.
 //!
 //! A node is stored under its namespace, the first place of its path, and its depth, and so is the gist of a large one. What
 //! they mean is mesh-proto's.
@@ -49,58 +49,84 @@ impl Pin for Snapshot {
     }
 }
 
-/// Rows and tree as a transaction that is being written sees them.
-pub(super) struct BatchTree<'a> {
-    rows: redb::Table<'a, Stored, Stored>,
-    nodes: redb::Table<'a, Stored, Stored>,
-    gists: redb::Table<'a, Stored, Stored>,
+/// Nodes and gists that are to be stored, or removed.
+#[derive(Debug, Default)]
+pub(super) struct Drawn(Vec<DrawnSpace>);
+
+/// Those of one namespace. Of a path that comes twice the later word counts.
+#[derive(Debug)]
+struct DrawnSpace {
+    space: Space,
+    /// Whether everything that is stored goes first.
+    is_cleared: bool,
+    nodes: Vec<(Path, Option<Node>)>,
+    gists: Vec<(Path, Option<Vec<u8>>)>,
 }
 
-impl<'a> BatchTree<'a> {
-    pub(super) fn new(batch: &'a Batch) -> Result<Self, StoreError> {
-        Ok(Self { rows: batch.rows()?, nodes: batch.nodes()?, gists: batch.gists()? })
+impl Drawn {
+    /// Stores it.
+    pub(super) fn write(self, batch: &Batch) -> Result<(), StoreError> {
+        let (mut nodes, mut gists) = (batch.nodes()?, batch.gists()?);
+        for mut drawn in self.0 {
+            let space = &drawn.space;
+            if drawn.is_cleared {
+                let (first, last) = node_keys(space);
+                nodes.retain_in(first.as_ref()..=last.as_ref(), |_, _| false)?;
+                gists.retain_in(first.as_ref()..=last.as_ref(), |_, _| false)?;
+            }
+            // In the order of the file, so that neighbours are written together.
+            drawn.nodes.sort_by_key(|(path, _)| *path);
+            for (path, node) in &drawn.nodes {
+                let key = node_key(space, *path);
+                match node {
+                    Some(node) => drop(nodes.insert(key.as_ref(), node.to_bytes().as_slice())?),
+                    None => drop(nodes.remove(key.as_ref())?),
+                }
+            }
+            for (path, gist) in &drawn.gists {
+                let key = node_key(space, *path);
+                match gist {
+                    Some(gist) => drop(gists.insert(key.as_ref(), gist.as_slice())?),
+                    None => drop(gists.remove(key.as_ref())?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, space: &Space) -> &mut DrawnSpace {
+        if self.0.last().is_none_or(|last| last.space != *space) {
+            let (nodes, gists) = (Vec::new(), Vec::new());
+            self.0.push(DrawnSpace { space: space.clone(), is_cleared: false, nodes, gists });
+        }
+        self.0.last_mut().expect("one was just pushed")
     }
 }
 
-impl Content for BatchTree<'_> {
+impl Tree for Drawn {
     type Error = StoreError;
 
-    fn node(&self, space: &Space, path: Path) -> Result<Option<Node>, StoreError> {
-        node(&self.nodes, space, path)
-    }
-
-    fn rows(
-        &self,
-        space: &Space,
-        path: Path,
-        visit: &mut dyn FnMut(&RowKey, &Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        rows(&self.rows, space, path, visit)
-    }
-
-    fn gist(&self, space: &Space, path: Path) -> Result<Option<Gist>, StoreError> {
-        gist(&self.gists, space, path)
-    }
-}
-
-impl Tree for BatchTree<'_> {
     fn set_node(&mut self, space: &Space, path: Path, node: Option<Node>) -> Result<(), StoreError> {
-        let key = node_key(space, path);
-        match node {
-            Some(node) => drop(self.nodes.insert(key.as_ref(), node.to_bytes().as_slice())?),
-            None => drop(self.nodes.remove(key.as_ref())?),
-        }
+        self.of(space).nodes.push((path, node));
         Ok(())
     }
 
     fn set_gist(&mut self, space: &Space, path: Path, gist: Option<&Gist>) -> Result<(), StoreError> {
-        let key = node_key(space, path);
-        match gist {
-            Some(gist) => drop(self.gists.insert(key.as_ref(), gist.to_bytes().as_slice())?),
-            None => drop(self.gists.remove(key.as_ref())?),
-        }
+        self.of(space).gists.push((path, gist.map(Gist::to_bytes)));
         Ok(())
     }
+
+    fn clear(&mut self, space: &Space) -> Result<(), StoreError> {
+        self.of(space).is_cleared = true;
+        Ok(())
+    }
+}
+
+/// The least and the greatest key that a node of a namespace may have.
+fn node_keys(space: &Space) -> (Bytes, Bytes) {
+    let mut last = BytesMut::from(RowKey::range_start(space, u64::MAX).as_ref());
+    last.put_u8(u8::MAX);
+    (RowKey::range_start(space, 0), last.freeze())
 }
 
 fn node_key(space: &Space, path: Path) -> Bytes {

@@ -106,6 +106,13 @@ impl RowKey {
         kind.expect("a row key was parsed when it was made")
     }
 
+    /// The place in a row key's bytes; the first one for bytes that are too short for a key.
+    pub fn place_of(bytes: &[u8]) -> u64 {
+        let space = bytes.first().map_or(0, |&len| usize::from(len));
+        let place = bytes.get(1 + space..).and_then(<[u8]>::first_chunk);
+        place.map_or(0, |place| u64::from_be_bytes(*place))
+    }
+
     /// The encoded bytes.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0

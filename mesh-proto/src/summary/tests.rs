@@ -9,7 +9,7 @@ use super::*;
 use crate::crdt::Register;
 use crate::id::{Dot, ReplicaId};
 use crate::rows::{Kind, Row};
-use crate::testing::MemoryContent;
+use crate::testing::{MemoryChange, MemoryContent};
 use crate::vector::Vector;
 use crate::wire::encode_row;
 
@@ -25,6 +25,13 @@ fn row(seq: u64) -> Row {
     let mut register = Register::default();
     register.insert(Dot { replica: ReplicaId([1; 16]), seq }, seq);
     Row::Expiry(register)
+}
+
+/// Brings the tree up to date with rows that were put.
+fn updated(content: &mut MemoryContent, before: &MemoryContent, changed: &[u64]) -> Result<Hash, std::convert::Infallible> {
+    let after = content.clone();
+    let change = MemoryChange { before, after: &after, space: &space() };
+    update(content.tree_mut(), &change, &placer(), &space(), changed)
 }
 
 #[test]
@@ -84,7 +91,7 @@ fn random_histories_end_in_the_tree_of_their_content() {
             }
             changed.sort_unstable();
             changed.dedup();
-            let Ok(updated) = update(&mut content, &before, &placer(), &space(), &changed);
+            let Ok(updated) = updated(&mut content, &before, &changed);
             let fresh = MemoryContent::settled(&placer(), &space(), &rows, Vector::new());
             assert_eq!(Ok(updated), root(&fresh, &space()));
             assert_eq!(content.nodes(), fresh.nodes());
@@ -138,11 +145,13 @@ fn gists_follow_the_content_through_growth_and_shrinking() {
         }
         changed.sort_unstable();
         changed.dedup();
-        let Ok(_) = update(&mut content, &before, &placer(), &space(), &changed);
+        let Ok(_) = updated(&mut content, &before, &changed);
         gists_are_those_of_the_elements(&content);
         assert_eq!(!content.gists().is_empty(), is_stored, "of {wanted}");
     }
-    let Ok(_) = rebuild(&mut content, &placer(), &space());
+    let after = content.clone();
+    let Ok(_) =
+        rebuild(content.tree_mut(), &Standing { content: &after, space: &space() }, &placer(), &space());
     gists_are_those_of_the_elements(&content);
     assert!(content.gists().is_empty());
 }

@@ -1,54 +1,72 @@
 //! Bringing the tree up to date: only the leaves that hold changed places are read, and only their ancestors hashed.
 //!
-//! With the hashes go the gists of the larger nodes. What changed below a node adds up to one gist, made once, at the
-//! lowest node that has a gist stored, and merged into those of all above it.
+//! What comes out is a function of the change: nothing that is stored is read back, so it can be computed beside the rows'
+//! being written. With the hashes go the gists of the larger nodes. What changed below a node adds up to one gist, made
+//! once, at the lowest node that has a gist stored, and merged into those of all above it.
 //!
 //! Invariant: a gist is stored only at a node of more than half of [`GIST_MIN`] elements.
 
-use super::{Content, GIST_MIN};
-use super::{Element, Gist, Hash, LEAF_MAX, Node, Path, Tree, elements, elements_upto, inner_hash, leaf_hash};
+use std::ops::ControlFlow;
+
+use super::change::{Fresh, turns};
+use super::{Change, Element, GIST_MIN, Gist, Hash, LEAF_MAX, Node, Path, Tree, inner_hash, leaf_hash};
 use crate::id::Space;
 use crate::rows::Placer;
 
-/// Brings the tree of `space` up to date after the rows at `changed` (sorted, each once) have changed; `before` is what the
-/// tree describes until then. Returns the root.
-pub fn update<T: Tree, B: Content<Error = T::Error>>(
+/// Brings the tree of `space` up to date with a change of rows that all lie at `changed` (sorted, each once). Returns the
+/// root.
+pub fn update<T: Tree, C: Change<Error = T::Error>>(
     tree: &mut T,
-    before: &B,
+    change: &C,
     placer: &Placer,
     space: &Space,
     changed: &[u64],
 ) -> Result<Hash, T::Error> {
-    let mut update = Update { builder: Builder { tree, placer, space }, before };
     let root = if changed.is_empty() {
-        update.builder.tree.node(space, Path::ROOT)?
+        change.node(Path::ROOT)?
     } else {
-        update.node(Path::ROOT, changed)?.0
+        Builder { tree, change, placer, space }.node(Path::ROOT, changed)?.0
     };
     Ok(root.map(|node| node.hash).unwrap_or_default())
 }
 
-/// Builds the tree of `space` from its rows alone; returns the root.
-pub fn rebuild<T: Tree>(tree: &mut T, placer: &Placer, space: &Space) -> Result<Hash, T::Error> {
-    let mut builder = Builder { tree, placer, space };
-    builder.remove_below(Path::ROOT)?;
-    let root = builder.build(Path::ROOT)?.0;
+/// Builds the tree of `space` from what is there after a change, whatever is stored; returns the root.
+pub fn rebuild<T: Tree, C: Change<Error = T::Error>>(
+    tree: &mut T,
+    change: &C,
+    placer: &Placer,
+    space: &Space,
+) -> Result<Hash, T::Error> {
+    tree.clear(space)?;
+    let root = Builder { tree, change: &Fresh(change), placer, space }.build(Path::ROOT)?.0;
     Ok(root.map(|node| node.hash).unwrap_or_default())
 }
 
 /// How the ids in a path changed.
 #[derive(Default)]
-struct Change {
+struct Difference {
     added: Vec<u64>,
     removed: Vec<u64>,
     /// The rest of it.
     gist: Option<Gist>,
+    /// The ids that were there, in a path under which no nodes were stored: a leaf's.
+    before: Vec<u64>,
 }
 
-impl Change {
+impl Difference {
+    fn note(&mut self, before: Option<Element>, after: Option<Element>) {
+        let [before_id, after_id] = [before, after].map(|element| element.as_ref().map(Element::id));
+        self.before.extend(before_id);
+        if before != after {
+            self.removed.extend(before_id);
+            self.added.extend(after_id);
+        }
+    }
+
     fn absorb(&mut self, other: Self) {
         self.added.extend(other.added);
         self.removed.extend(other.removed);
+        self.before.extend(other.before);
         match (&mut self.gist, other.gist) {
             (Some(mine), Some(theirs)) => mine.merge(&theirs),
             (mine @ None, Some(theirs)) => *mine = Some(theirs),
@@ -70,107 +88,88 @@ impl Change {
 }
 
 /// A node as it is now, and how the ids below it have changed.
-type Brought = (Option<Node>, Change);
+type Brought = (Option<Node>, Difference);
 
 /// What makes nodes from rows, and stores them.
-struct Builder<'a, T> {
+struct Builder<'a, T, C> {
     tree: &'a mut T,
+    change: &'a C,
     placer: &'a Placer,
     space: &'a Space,
 }
 
-/// What brings nodes up to date.
-struct Update<'a, T, B> {
-    builder: Builder<'a, T>,
-    before: &'a B,
-}
-
-impl<T: Tree, B: Content<Error = T::Error>> Update<'_, T, B> {
+impl<T: Tree, C: Change<Error = T::Error>> Builder<'_, T, C> {
     /// The node at `path` after the rows at `changed`, all in `path`, have changed.
     fn node(&mut self, path: Path, changed: &[u64]) -> Result<Brought, T::Error> {
-        let stored = self.builder.node(path)?;
-        let Some(stored) = stored.filter(|node| !node.is_leaf(path)) else { return self.was_leaf(path, changed) };
-        let (mut children, mut change) = (Vec::new(), Change::default());
+        let stored = self.change.node(path)?;
+        let Some(stored) = stored.filter(|node| !node.is_leaf(path)) else { return self.build(path) };
+        let (mut children, mut difference) = (Vec::new(), Difference::default());
         let mut rest = changed;
         for child in path.children() {
             let (here, later) = rest.split_at(rest.partition_point(|&place| place <= child.last()));
             rest = later;
             let node = if here.is_empty() {
-                self.builder.node(child)?
+                self.change.node(child)?
             } else {
-                let (node, below) = self.node(child, here)?;
-                change.absorb(below);
+                let (node, mut below) = self.node(child, here)?;
+                below.before.clear();
+                difference.absorb(below);
                 node
             };
             children.push(node);
         }
         let count: u64 = children.iter().flatten().map(|node| node.count).sum();
-        self.builder.keep_gist(path, (stored.count, count), &mut change)?;
+        self.keep_gist(path, (stored.count, count), &mut difference)?;
         if count > LEAF_MAX {
-            return Ok((self.builder.inner(path, count, &children)?, change));
+            return Ok((self.inner(path, count, &children)?, difference));
         }
+        // No child has children left: those that had some have become leaves.
         for child in path.children() {
-            self.builder.remove_below(child)?;
-            self.builder.set(child, None)?;
+            self.tree.set_node(self.space, child, None)?;
         }
-        let elements = self.builder.elements(path)?;
-        Ok((self.builder.leaf(path, &elements)?, change))
+        let mut elements = Vec::new();
+        self.visit(path, &mut |element| elements.push(element))?;
+        Ok((self.leaf(path, &elements)?, difference))
     }
 
-    /// The same where no nodes are stored below `path`.
-    fn was_leaf(&mut self, path: Path, changed: &[u64]) -> Result<Brought, T::Error> {
-        let Builder { placer, space, .. } = self.builder;
-        let Some(now) = self.builder.leaf_elements(path)? else {
-            let (node, mut change) = self.builder.divide(path)?;
-            let before = elements(self.before, placer, space, path)?;
-            change.removed.extend(before.iter().map(Element::id));
-            return Ok((node, change));
-        };
-        let mut change = Change::default();
-        for &place in changed {
-            let before = elements(self.before, placer, space, Path::of_place(place))?;
-            let before = before.first().map(Element::id);
-            let after = now.binary_search_by_key(&place, |element| element.place).ok().map(|at| now[at].id());
-            if before != after {
-                change.removed.extend(before);
-                change.added.extend(after);
-            }
-        }
-        Ok((self.builder.leaf(path, &now)?, change))
-    }
-}
-
-impl<T: Tree> Builder<'_, T> {
-    /// The node at `path`, under which no nodes are stored, from its rows: all of them are new.
+    /// The same where no nodes are stored below `path`, however much lies there now.
     fn build(&mut self, path: Path) -> Result<Brought, T::Error> {
-        let Some(elements) = self.leaf_elements(path)? else { return self.divide(path) };
-        let change = Change { added: elements.iter().map(Element::id).collect(), ..Change::default() };
-        Ok((self.leaf(path, &elements)?, change))
+        let (mut elements, mut difference) = (Vec::new(), Difference::default());
+        let mut fits = true;
+        turns(self.change, self.placer, path, &mut |turn| {
+            difference.note(turn.before(), turn.after());
+            elements.extend(turn.after());
+            fits = elements.len() as u64 <= LEAF_MAX || path.is_deepest();
+            if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        if fits { Ok((self.leaf(path, &elements)?, difference)) } else { self.divide(path) }
     }
 
-    /// The same for a node with children.
+    /// The same where more lies than a leaf holds.
     fn divide(&mut self, path: Path) -> Result<Brought, T::Error> {
-        let (mut children, mut change) = (Vec::new(), Change::default());
+        let (mut children, mut difference) = (Vec::new(), Difference::default());
         for child in path.children() {
             let (node, below) = self.build(child)?;
             children.push(node);
-            change.absorb(below);
+            difference.absorb(below);
         }
         let count = children.iter().flatten().map(|node| node.count).sum();
         if count > GIST_MIN {
-            self.tree.set_gist(self.space, path, Some(change.condensed()))?;
+            let mut gist = difference.condensed().clone();
+            difference.before.iter().for_each(|&id| gist.add(id));
+            self.tree.set_gist(self.space, path, Some(&gist))?;
         }
-        Ok((self.inner(path, count, &children)?, change))
+        Ok((self.inner(path, count, &children)?, difference))
     }
 
     /// Brings the gist of an inner node up to date, whose elements were and are so many, makes it, or drops it.
-    fn keep_gist(&mut self, path: Path, (were, are): (u64, u64), change: &mut Change) -> Result<(), T::Error> {
-        let stored = if were > GIST_MIN / 2 { self.tree.gist(self.space, path)? } else { None };
+    fn keep_gist(&mut self, path: Path, (were, are): (u64, u64), difference: &mut Difference) -> Result<(), T::Error> {
+        let stored = if were > GIST_MIN / 2 { self.change.gist(path)? } else { None };
         let gist = match stored {
             Some(_) if are <= GIST_MIN / 2 => None,
-            Some(_) if change.is_nothing() => return Ok(()),
+            Some(_) if difference.is_nothing() => return Ok(()),
             Some(mut gist) => {
-                gist.merge(change.condensed());
+                gist.merge(difference.condensed());
                 Some(gist)
             }
             None if are > GIST_MIN => Some(self.gist_of(path)?),
@@ -179,22 +178,19 @@ impl<T: Tree> Builder<'_, T> {
         self.tree.set_gist(self.space, path, gist.as_ref())
     }
 
-    /// The gist of an inner node from those of its children, or their rows.
+    /// The gist of a node from its rows.
     fn gist_of(&self, path: Path) -> Result<Gist, T::Error> {
         let mut gist = Gist::default();
-        for child in path.children() {
-            match self.tree.gist(self.space, child)? {
-                Some(below) => gist.merge(&below),
-                None => self.elements(child)?.iter().for_each(|element| gist.add(element.id())),
-            }
-        }
+        self.visit(path, &mut |element| gist.add(element.id()))?;
         Ok(gist)
     }
 
-    /// The elements in `path`, if a leaf can hold them.
-    fn leaf_elements(&self, path: Path) -> Result<Option<Vec<Element>>, T::Error> {
-        let most = if path.is_deepest() { usize::MAX } else { usize::try_from(LEAF_MAX).expect("a small number") };
-        elements_upto(self.tree, self.placer, self.space, (path, most))
+    /// Visits the elements that are in `path` now.
+    fn visit(&self, path: Path, visit: &mut dyn FnMut(Element)) -> Result<(), T::Error> {
+        turns(self.change, self.placer, path, &mut |turn| {
+            turn.after().into_iter().for_each(&mut *visit);
+            ControlFlow::Continue(())
+        })
     }
 
     fn leaf(&mut self, path: Path, elements: &[Element]) -> Result<Option<Node>, T::Error> {
@@ -208,28 +204,8 @@ impl<T: Tree> Builder<'_, T> {
         self.set(path, Some(Node { count, hash }))
     }
 
-    fn node(&self, path: Path) -> Result<Option<Node>, T::Error> {
-        self.tree.node(self.space, path)
-    }
-
-    fn elements(&self, path: Path) -> Result<Vec<Element>, T::Error> {
-        elements(self.tree, self.placer, self.space, path)
-    }
-
     fn set(&mut self, path: Path, node: Option<Node>) -> Result<Option<Node>, T::Error> {
         self.tree.set_node(self.space, path, node)?;
         Ok(node)
-    }
-
-    fn remove_below(&mut self, path: Path) -> Result<(), T::Error> {
-        let Some(node) = self.node(path)?.filter(|node| !node.is_leaf(path)) else { return Ok(()) };
-        if node.count > GIST_MIN / 2 {
-            self.tree.set_gist(self.space, path, None)?;
-        }
-        for child in path.children() {
-            self.remove_below(child)?;
-            self.set(child, None)?;
-        }
-        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::id::Space;
 use crate::repair::Pin;
 use crate::rows::{Placer, Row, RowKey};
-use crate::summary::{Content, Gist, Node, Path, Tree, rebuild};
+use crate::summary::{Change, Content, Gist, Node, Path, Standing, States, Tree, rebuild};
 use crate::vector::Vector;
 use crate::wire::{decode_row, encode_row};
 
@@ -17,9 +17,15 @@ use crate::wire::{decode_row, encode_row};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryContent {
     rows: BTreeMap<RowKey, Bytes>,
+    tree: MemoryTree,
+    vectors: BTreeMap<Space, Vector>,
+}
+
+/// A tree in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryTree {
     nodes: BTreeMap<(Space, Path), Node>,
     gists: BTreeMap<(Space, Path), Gist>,
-    vectors: BTreeMap<Space, Vector>,
 }
 
 impl MemoryContent {
@@ -28,7 +34,9 @@ impl MemoryContent {
         let rows = rows.iter().map(|(key, row)| (key.clone(), encode_row(row))).collect();
         let vectors = [(space.clone(), vector)].into();
         let mut content = Self { rows, vectors, ..Self::default() };
-        let Ok(_) = rebuild(&mut content, placer, space);
+        let mut tree = MemoryTree::default();
+        let Ok(_) = rebuild(&mut tree, &Standing { content: &content, space }, placer, space);
+        content.tree = tree;
         content
     }
 
@@ -47,12 +55,25 @@ impl MemoryContent {
 
     /// Every node stored.
     pub fn nodes(&self) -> &BTreeMap<(Space, Path), Node> {
-        &self.nodes
+        &self.tree.nodes
     }
 
     /// Every gist stored.
     pub fn gists(&self) -> &BTreeMap<(Space, Path), Gist> {
-        &self.gists
+        &self.tree.gists
+    }
+
+    /// The tree, to be brought up to date with the rows.
+    pub fn tree_mut(&mut self) -> &mut MemoryTree {
+        &mut self.tree
+    }
+
+    /// The rows of `space` in `path`, in order.
+    fn rows_in(&self, space: &Space, path: Path) -> impl Iterator<Item = (&RowKey, &Bytes)> {
+        let start = RowKey::range_start(space, path.first());
+        let rows = self.rows.range::<[u8], _>((std::ops::Bound::Included(&start[..]), std::ops::Bound::Unbounded));
+        let space = space.clone();
+        rows.take_while(move |(key, _)| key.is_in(&space) && path.contains(key.place()))
     }
 }
 
@@ -60,7 +81,7 @@ impl Content for MemoryContent {
     type Error = Infallible;
 
     fn node(&self, space: &Space, path: Path) -> Result<Option<Node>, Infallible> {
-        Ok(self.nodes.get(&(space.clone(), path)).copied())
+        Ok(self.tree.nodes.get(&(space.clone(), path)).copied())
     }
 
     fn rows(
@@ -69,9 +90,7 @@ impl Content for MemoryContent {
         path: Path,
         visit: &mut dyn FnMut(&RowKey, &Bytes) -> ControlFlow<()>,
     ) -> Result<(), Infallible> {
-        let start = RowKey::range_start(space, path.first());
-        let rows = self.rows.range::<[u8], _>((std::ops::Bound::Included(&start[..]), std::ops::Bound::Unbounded));
-        for (key, row) in rows.take_while(|(key, _)| key.is_in(space) && path.contains(key.place())) {
+        for (key, row) in self.rows_in(space, path) {
             if visit(key, row).is_break() {
                 break;
             }
@@ -80,11 +99,48 @@ impl Content for MemoryContent {
     }
 
     fn gist(&self, space: &Space, path: Path) -> Result<Option<Gist>, Infallible> {
-        Ok(self.gists.get(&(space.clone(), path)).cloned())
+        Ok(self.tree.gists.get(&(space.clone(), path)).cloned())
     }
 }
 
-impl Tree for MemoryContent {
+/// How a namespace's content became another.
+#[derive(Debug)]
+pub struct MemoryChange<'a> {
+    /// What it was, with its tree.
+    pub before: &'a MemoryContent,
+    /// What it is.
+    pub after: &'a MemoryContent,
+    /// The namespace.
+    pub space: &'a Space,
+}
+
+impl Change for MemoryChange<'_> {
+    type Error = Infallible;
+
+    fn node(&self, path: Path) -> Result<Option<Node>, Infallible> {
+        self.before.node(self.space, path)
+    }
+
+    fn gist(&self, path: Path) -> Result<Option<Gist>, Infallible> {
+        self.before.gist(self.space, path)
+    }
+
+    fn rows(&self, path: Path, visit: &mut dyn FnMut(&[u8], States<'_>) -> ControlFlow<()>) -> Result<(), Infallible> {
+        let [mut before, mut after] = [self.before, self.after].map(|side| side.rows_in(self.space, path).peekable());
+        while let Some(key) = [before.peek(), after.peek()].into_iter().flatten().map(|(key, _)| *key).min() {
+            let before = before.next_if(|(here, _)| *here == key).map(|(_, row)| row.as_ref());
+            let after = after.next_if(|(here, _)| *here == key).map(|(_, row)| row.as_ref());
+            if visit(key.as_bytes(), States { before, after }).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tree for MemoryTree {
+    type Error = Infallible;
+
     fn set_node(&mut self, space: &Space, path: Path, node: Option<Node>) -> Result<(), Infallible> {
         match node {
             Some(node) => drop(self.nodes.insert((space.clone(), path), node)),
@@ -98,6 +154,12 @@ impl Tree for MemoryContent {
             Some(gist) => drop(self.gists.insert((space.clone(), path), gist.clone())),
             None => drop(self.gists.remove(&(space.clone(), path))),
         }
+        Ok(())
+    }
+
+    fn clear(&mut self, space: &Space) -> Result<(), Infallible> {
+        self.nodes.retain(|(stored, _), _| stored != space);
+        self.gists.retain(|(stored, _), _| stored != space);
         Ok(())
     }
 }

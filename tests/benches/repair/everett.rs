@@ -17,7 +17,7 @@ use everett_mesh_proto::replica::Settled;
 use everett_mesh_proto::rows::{Kind, Placer, Position, Row, RowKey, Rows};
 use everett_mesh_proto::time::Instant;
 use everett_mesh_proto::vector::Vector;
-use everett_mesh_proto::wire::{encode_frame, encode_row};
+use everett_mesh_proto::wire::encode_frame;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_pcg::Pcg64;
@@ -111,40 +111,14 @@ impl Stores {
         self.commit += 1;
         let settled = settled(self.commit, &[(0, self.keys.len()), (9, self.keys.len())]);
         let version = 9 + u8::try_from(seed % 100).expect("below 100");
-        let began = std::time::Instant::now();
-        flush(&self.sides[0], &self.keys, chosen.iter().map(|&key| (key, Some(version))), &settled);
-        let kept = began.elapsed();
-        let began = std::time::Instant::now();
-        self.write_rows(&chosen, version, settled.commit);
-        [kept, began.elapsed()]
-    }
-
-    /// What a flush does, but for the tree.
-    fn write_rows(&self, chosen: &[usize], version: u8, commit: Commit) {
-        let mut rows = Memtable::new(self.sides[1].clone(), 0).expect("a store can be read");
-        for &index in chosen {
-            let key = RowKey::new(&space(), placer().place(&self.keys[index]), &self.keys[index], Kind::Scalar);
-            rows.put(key, row(index, version), Position::end_of(commit));
-        }
-        let mut sorted: Vec<(RowKey, Row)> = chosen
-            .iter()
-            .map(|&index| {
-                let key = RowKey::new(&space(), placer().place(&self.keys[index]), &self.keys[index], Kind::Scalar);
-                (key, row(index, version))
-            })
-            .collect();
-        sorted.sort_by(|a, b| a.0.cmp(&b.0));
-        for chunk in sorted.chunks(ChunkLimit::default().rows) {
-            let batch = self.sides[1].begin().expect("a store can be written");
-            {
-                let mut table = batch.rows().expect("a store can be written");
-                for (key, row) in chunk {
-                    let row = encode_row(row);
-                    table.insert(key.as_bytes().as_ref(), row.as_ref()).expect("a store can be written");
-                }
-            }
-            batch.commit().expect("a store can be written");
-        }
+        let without = self.sides[1].clone().without_tree();
+        [&self.sides[0], &without].map(|file| {
+            let changes = chosen.iter().map(|&key| (key, Some(version)));
+            let job = frozen(file, &self.keys, changes, &settled);
+            let began = std::time::Instant::now();
+            let _flushed = job.run(ChunkLimit::default()).expect("a store can be written");
+            began.elapsed()
+        })
     }
 
     /// A session between the two, or between an empty initiator and the other.
@@ -181,6 +155,16 @@ fn settled(commit: u64, authors: &[(u8, usize)]) -> Settled {
 }
 
 fn flush(file: &RowsFile, keys: &[Key], changes: impl Iterator<Item = (usize, Option<u8>)>, settled: &Settled) {
+    let job = frozen(file, keys, changes, settled);
+    let _flushed = job.run(ChunkLimit::default()).expect("a store can be written");
+}
+
+fn frozen(
+    file: &RowsFile,
+    keys: &[Key],
+    changes: impl Iterator<Item = (usize, Option<u8>)>,
+    settled: &Settled,
+) -> Box<FlushJob> {
     let mut rows = Memtable::new(file.clone(), 0).expect("a store can be read");
     for (index, version) in changes {
         let key = RowKey::new(&space(), placer().place(&keys[index]), &keys[index], Kind::Scalar);
@@ -189,8 +173,7 @@ fn flush(file: &RowsFile, keys: &[Key], changes: impl Iterator<Item = (usize, Op
     }
     let durable = Log::resume(Nowhere, settled.commit).durable();
     let held = rows.freeze(settled.clone()).expect("no flush is under way");
-    let job: Box<FlushJob> = held.release(durable).expect("the commit is durable");
-    let _flushed = job.run(ChunkLimit::default()).expect("a store can be written");
+    held.release(durable).expect("the commit is durable")
 }
 
 /// What of a message is not values: neither rows, nor what stands for them, nor vectors; and whether that is all of it.

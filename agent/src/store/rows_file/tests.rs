@@ -6,7 +6,7 @@ use everett_mesh_proto::id::Dot;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::tree::BatchTree;
+use crate::store::tree::Drawn;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::summary::{Content, Hash, Node, Path, Tree};
 
@@ -61,7 +61,9 @@ fn a_snapshot_does_not_see_what_comes_later() {
     let before = file.snapshot().unwrap();
     let (space, node) = (Space::numbered(0), Node { count: 1, hash: Hash([8; 32]) });
     let batch = file.begin().unwrap();
-    BatchTree::new(&batch).unwrap().set_node(&space, Path::ROOT, Some(node)).unwrap();
+    let mut drawn = Drawn::default();
+    drawn.set_node(&space, Path::ROOT, Some(node)).unwrap();
+    drawn.write(&batch).unwrap();
     batch.set_progress(&Progress::settled(Commit(6))).unwrap();
     batch.commit().unwrap();
     let after = file.snapshot().unwrap();

@@ -22,19 +22,18 @@ pub struct RowKey(Bytes);
 /// chosen keys takes the cluster's secret.
 impl Hash for RowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let place = self.0.get(1 + usize::from(self.0[0])..).and_then(<[u8]>::first_chunk);
-        let place = u64::from_be_bytes(*place.expect("a row key holds a place"));
-        // The kind stands before a place and an escaped string, both empty where a key has one row of the kind.
-        let kind = self.0.len().checked_sub(SUB_BYTES + 1).map_or(0, |index| self.0[index]);
-        state.write_u64(place.wrapping_add(u64::from(kind)));
+        Self::hash_at(self.place(), self.kind(), state);
     }
 }
 
 /// What a place takes.
 const PLACE_BYTES: usize = 8;
 
+/// What ends an escaped string.
+const END_BYTES: usize = 2;
+
 /// What an empty `place(sub) | sub` takes.
-const SUB_BYTES: usize = 10;
+const SUB_BYTES: usize = PLACE_BYTES + END_BYTES;
 
 /// Bytes from outside are no row key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -59,7 +58,7 @@ impl RowKey {
     /// The key of `key`'s row of `kind`, for kinds of one row per key.
     pub fn new(space: &Space, place: u64, key: &[u8], kind: Kind) -> Self {
         // The exact length, unless a byte is escaped: bytes that fill their buffer are frozen as they lie.
-        let len = 1 + space.as_str().len() + PLACE_BYTES + key.len() + 2 + 1 + SUB_BYTES;
+        let len = 1 + space.as_str().len() + PLACE_BYTES + key.len() + END_BYTES + 1 + SUB_BYTES;
         let mut bytes = BytesMut::with_capacity(len);
         put_prefix(&mut bytes, space, place);
         put_escaped(&mut bytes, key);
@@ -84,9 +83,12 @@ impl RowKey {
 
     /// Takes bytes out of a store or a frame; `None` if they are no row key.
     pub fn from_bytes(bytes: Bytes) -> Option<Self> {
-        let parts = Parts::parse(&bytes)?;
-        let sound = parts.rest.is_empty();
-        sound.then_some(Self(bytes))
+        is_row_key(&bytes).then_some(Self(bytes))
+    }
+
+    /// What a row key at `place` with one row of `kind` hashes to.
+    pub fn hash_at<H: Hasher>(place: u64, kind: Kind, state: &mut H) {
+        state.write_u64(place.wrapping_add(u64::from(kind as u8)));
     }
 
     /// The least bytes that a row of `space` at `place` or later can have: where a range begins.
@@ -120,7 +122,7 @@ impl RowKey {
 
     /// The namespace.
     pub fn space(&self) -> Space {
-        let name = std::str::from_utf8(self.parts().space).ok();
+        let name = std::str::from_utf8(&self.0[1..self.place_at()]).ok();
         name.and_then(|name| Space::new(name).ok()).expect("a row key holds a namespace that was checked")
     }
 
@@ -132,7 +134,8 @@ impl RowKey {
 
     /// The key's place.
     pub fn place(&self) -> u64 {
-        self.parts().place
+        let place = self.0.get(self.place_at()..).and_then(<[u8]>::first_chunk);
+        u64::from_be_bytes(*place.expect("a row key holds a place"))
     }
 
     /// The client's key.
@@ -145,16 +148,17 @@ impl RowKey {
 
     /// The client's key, copied only if it holds a zero byte.
     pub fn key_bytes(&self) -> Cow<'_, [u8]> {
-        unescape(self.parts().key)
+        let (from, upto) = (self.place_at() + PLACE_BYTES, self.0.len() - SUB_BYTES - 1 - END_BYTES);
+        unescape(&self.0[from..upto])
     }
 
     /// The kind of state.
     pub fn kind(&self) -> Kind {
-        self.parts().kind
+        Self::kind_of(&self.0)
     }
 
-    fn parts(&self) -> Parts<'_> {
-        Parts::parse(&self.0).expect("a row key was parsed when it was made")
+    fn place_at(&self) -> usize {
+        1 + usize::from(self.0[0])
     }
 }
 
@@ -170,28 +174,18 @@ impl fmt::Debug for RowKey {
     }
 }
 
-struct Parts<'a> {
-    space: &'a [u8],
-    place: u64,
-    key: &'a [u8],
-    kind: Kind,
-    rest: &'a [u8],
-}
-
-impl<'a> Parts<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
+/// Whether bytes are those of a row key; every kind there is has one row per key.
+fn is_row_key(bytes: &[u8]) -> bool {
+    let parse = || {
         let (&len, rest) = bytes.split_first()?;
         let (space, rest) = rest.split_at_checked(usize::from(len))?;
-        if !Space::is_name(space) {
-            return None;
-        }
-        let (place, rest) = rest.split_first_chunk::<8>()?;
-        let (key, rest) = split_escaped(rest)?;
-        let (&kind, rest) = rest.split_first()?;
-        let (_sub_place, rest) = rest.split_first_chunk::<8>()?;
-        let (_sub, rest) = split_escaped(rest)?;
-        Some(Self { space, place: u64::from_be_bytes(*place), key, kind: Kind::from_byte(kind)?, rest })
-    }
+        let (_place, rest) = rest.split_first_chunk::<PLACE_BYTES>()?;
+        let (_key, rest) = split_escaped(rest)?;
+        let (&kind, sub) = rest.split_first()?;
+        Kind::from_byte(kind)?;
+        Some(Space::is_name(space) && sub == [0; SUB_BYTES])
+    };
+    parse().unwrap_or(false)
 }
 
 fn put_prefix(bytes: &mut BytesMut, space: &Space, place: u64) {
@@ -285,5 +279,9 @@ mod tests {
         let mut longer = whole.as_bytes().to_vec();
         longer.push(0);
         assert_eq!(RowKey::from_bytes(longer.into()), None);
+        // A part of a key that no kind has: whoever reads the kind from the end would find another byte.
+        let mut with_part = whole.as_bytes().to_vec();
+        with_part.splice(with_part.len() - END_BYTES..with_part.len() - END_BYTES, *b"sub");
+        assert_eq!(RowKey::from_bytes(with_part.into()), None);
     }
 }

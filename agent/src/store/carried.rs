@@ -195,7 +195,9 @@ impl Change for SpaceChange<'_> {
             let above = if is_above { frozen.next() } else { None };
             let row = below.as_ref().map(|(_, row)| row.value());
             let flow = match (above, &below) {
-                (Some(slot), _) => visit(slot.key(), States { before: row, after: self.carried.bytes(slot).as_deref() }),
+                (Some(slot), _) => {
+                    visit(slot.key(), States { before: row, after: self.carried.bytes(slot).as_deref() })
+                }
                 (None, Some((key, row))) => {
                     let after = self.after(key.value(), row.value(), is_cut)?;
                     visit(key.value(), States { before: Some(row.value()), after: after.as_deref() })

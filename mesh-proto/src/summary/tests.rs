@@ -28,7 +28,11 @@ fn row(seq: u64) -> Row {
 }
 
 /// Brings the tree up to date with rows that were put.
-fn updated(content: &mut MemoryContent, before: &MemoryContent, changed: &[u64]) -> Result<Hash, std::convert::Infallible> {
+fn updated(
+    content: &mut MemoryContent,
+    before: &MemoryContent,
+    changed: &[u64],
+) -> Result<Hash, std::convert::Infallible> {
     let after = content.clone();
     let change = MemoryChange { before, after: &after, space: &space() };
     update(content.tree_mut(), &change, &placer(), &space(), changed)
@@ -150,8 +154,7 @@ fn gists_follow_the_content_through_growth_and_shrinking() {
         assert_eq!(!content.gists().is_empty(), is_stored, "of {wanted}");
     }
     let after = content.clone();
-    let Ok(_) =
-        rebuild(content.tree_mut(), &Standing { content: &after, space: &space() }, &placer(), &space());
+    let Ok(_) = rebuild(content.tree_mut(), &Standing { content: &after, space: &space() }, &placer(), &space());
     gists_are_those_of_the_elements(&content);
     assert!(content.gists().is_empty());
 }

@@ -9,6 +9,7 @@
 //! replies that wait for the disk (the connection is not read meanwhile), notices (their senders wait), commits not yet
 //! taken by the log (no client is served meanwhile). The loop never waits for another thread.
 
+mod closing;
 mod drain;
 mod exchange;
 mod flush;
@@ -118,6 +119,8 @@ struct MeshSide {
     left: bool,
     /// When what HELLO says is brought up to date.
     hello_at: Instant,
+    /// When earlier lives are looked at.
+    close_at: Instant,
     /// Readings of the log that the courier has not taken yet.
     readings: VecDeque<Reading>,
     /// What others have not taken yet and must hear.
@@ -128,8 +131,9 @@ struct MeshSide {
 
 impl MeshSide {
     fn new(warden: Warden) -> Self {
+        let (hello_at, close_at) = (Instant::ZERO, Instant::ZERO);
         let (readings, owed) = (VecDeque::new(), Owed::default());
-        Self { unheard: false, left: false, hello_at: Instant::ZERO, readings, owed, warden }
+        Self { unheard: false, left: false, hello_at, close_at, readings, owed, warden }
     }
 }
 
@@ -197,6 +201,7 @@ impl Ledger {
             }
             self.handle_timeouts()?;
             self.heed_signals();
+            self.consider_closing()?;
             self.seal()?;
             self.drive_push();
             self.step_drain();

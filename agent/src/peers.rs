@@ -8,7 +8,7 @@ mod question;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use everett_mesh_proto::id::{Dot, NodeId, Space};
+use everett_mesh_proto::id::{Dot, NodeId, ReplicaId, Space};
 use everett_mesh_proto::log::{Commit, Durable};
 use everett_mesh_proto::membership::MemberState;
 use everett_mesh_proto::push::{self, Push, Vectors};
@@ -82,6 +82,8 @@ pub struct Peers {
     pub counts: Counts,
     /// Whether a later life of this node has silenced this one.
     pub fenced: bool,
+    /// How often more came of a closed life.
+    pub reopened: u64,
     /// How often a seed was dialed in vain.
     pub seeds_unreached: u64,
     /// How who is here changed.
@@ -101,6 +103,7 @@ impl Peers {
             questions: Questions::default(),
             counts: Counts::default(),
             fenced: false,
+            reopened: 0,
             seeds_unreached: 0,
             changes: Changes::default(),
             roster: Arc::default(),
@@ -145,16 +148,21 @@ impl Peers {
     pub fn committed(&mut self, now: Now, upto: Durable, said: Vec<(Commit, Outputs)>) {
         let mut pushes = Vec::with_capacity(said.len());
         let mut applied: Vec<(Space, Dot)> = Vec::new();
+        let mut closed: Vec<(Space, Dot, Dot)> = Vec::new();
         for (commit, outputs) in said {
             for output in outputs {
                 match output {
                     Output::Push { payload } => pushes.push((commit, payload)),
                     Output::Applied { space, dot } => note(&mut applied, space, dot),
+                    Output::Closed { space, last, by } => closed.push((space, last, by)),
                 }
             }
         }
         for (space, dot) in &applied {
             self.vectors.entry(space.clone()).or_default().raise(*dot);
+        }
+        for (space, last, by) in closed {
+            self.vectors.entry(space).or_default().close(last, by);
         }
         self.durable = self.durable.max(upto);
         self.push.handle_input(now.mono, push::Input::Durable { upto: upto.upto(), pushes, applied });
@@ -188,6 +196,15 @@ impl Peers {
         spaces.map(|(space, vector)| (space.clone(), vector.dots().map(|dot| at_all(space, dot)).collect())).collect()
     }
 
+    /// Those of this node's earlier lives that can be closed, by namespace. Who is dead or has left is not waited for: what
+    /// such a member holds beyond the rest opens the life again when it returns.
+    pub fn closable(&self, node: &str, own: ReplicaId) -> Vec<(Space, Vec<Dot>)> {
+        let is_gone = |state: MemberState| matches!(state, MemberState::Dead | MemberState::Left);
+        let others = self.roster.iter().filter(|listed| !listed.own && !is_gone(listed.state));
+        let members: Vec<NodeId> = others.map(|listed| listed.node).collect();
+        self.push.closable(&self.vectors, (node, own), &members)
+    }
+
     /// Counts an alarm and tells the operator.
     pub fn alarm(&mut self, alarm: &Alarm) {
         match alarm {
@@ -201,6 +218,10 @@ impl Peers {
                 self.counts.forks += 1;
                 let peer = self.links.name(*from);
                 tracing::error!(peer, ?dot, "a peer holds writes of this life that it never made");
+            }
+            Alarm::Reopened { space, dot } => {
+                self.reopened += 1;
+                tracing::warn!(%space, ?dot, "writes of a life that was closed: a disk was put back that held more than anybody");
             }
             Alarm::Divergence { space, key } => {
                 self.counts.divergences += 1;

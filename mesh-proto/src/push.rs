@@ -11,6 +11,7 @@
 //!
 //! It deliberately knows no rows, no sockets and no files: it speaks of commits and payloads.
 
+mod closing;
 mod message;
 mod peer;
 
@@ -93,6 +94,10 @@ impl Push {
             return;
         }
         self.ask_at = (!self.peers.is_empty()).then_some(now + ASK_PERIOD);
+        // No author waits to hear of a life that is over.
+        let is_over =
+            |(space, dot): &(Space, Dot)| mine.get(space).is_some_and(|mine| mine.closed().seq(dot.replica) > 0);
+        self.applied_last.retain(|applied| !is_over(applied));
         let mut ahead: BTreeMap<Space, Vec<NodeId>> = BTreeMap::new();
         for (&id, peer) in &mut self.peers {
             for space in peer.still_ahead_of(mine, own) {

@@ -132,6 +132,7 @@ pub enum Failure {
 
 /// What a session wants done.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a message is encoded at once, and nearly every output is one")]
 pub enum Output {
     /// Send this to the peer.
     Send(Message),

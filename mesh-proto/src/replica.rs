@@ -14,6 +14,7 @@
 mod adopt;
 mod apply;
 mod author;
+mod closing;
 mod gate;
 mod input;
 mod op;
@@ -39,6 +40,7 @@ pub use op::{Effect, Group, Observed, Op};
 pub use pins::PinId;
 pub use view::{Counted, View};
 
+use author::Draft;
 use gate::Gate;
 use open::Open;
 use pins::Pins;
@@ -105,7 +107,7 @@ impl Replica {
     pub fn resume(config: Config, settled: Settled) -> Self {
         let spaces = settled.vectors.into_iter();
         let spaces =
-            spaces.map(|(space, vector)| (space, Keyspace { unsaid: vector.clone(), vector, cut: Commit::default() }));
+            spaces.map(|(space, vector)| (space, Keyspace { unsaid: vector.named(), vector, cut: Commit::default() }));
         Self {
             clock: Hlc::resume(settled.mark_ms, config.max_skew),
             commit: settled.commit,
@@ -147,6 +149,10 @@ impl Replica {
             Input::Remote { from, payload } => {
                 self.close();
                 self.receive(now, rows, from, payload)
+            }
+            Input::Close { space, lives } => {
+                let close = |draft: &mut Draft<'_, R>| lives.into_iter().try_for_each(|last| draft.close_life(last));
+                self.write(now, rows, &space, close).map(drop)
             }
             Input::Adopt { from, adoption } => {
                 self.close();
@@ -198,6 +204,12 @@ impl Replica {
     /// What was applied of `space`.
     pub fn vector(&self, space: &Space) -> Vector {
         self.spaces.get(space).map(|keyspace| keyspace.vector.clone()).unwrap_or_default()
+    }
+
+    /// What a peer has applied that names the open entries `named`, as far as it can be told from here; see
+    /// [`Vector::resolve`].
+    pub fn resolve(&self, space: &Space, named: &Vector) -> Vector {
+        self.spaces.get(space).map_or_else(|| named.clone(), |keyspace| keyspace.vector.resolve(named))
     }
 
     /// The namespaces that ever held a row here.

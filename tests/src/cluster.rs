@@ -10,6 +10,7 @@ mod binary;
 mod frozen;
 mod listener;
 mod router;
+mod saved;
 pub mod wait;
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -26,6 +27,7 @@ pub use binary::path as binary;
 pub use frozen::{Freeze, FrozenDisk};
 pub use listener::Listener;
 pub use router::Router;
+pub use saved::copy_directory;
 
 /// How long agents may take to find each other, and to hold the same, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);

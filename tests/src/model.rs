@@ -18,6 +18,7 @@ mod by_hand;
 mod by_machine;
 mod chaos;
 pub mod check;
+mod closings;
 mod edits;
 mod node;
 pub mod oracle;

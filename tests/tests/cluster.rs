@@ -1,11 +1,10 @@
 //! Real agents, real QUIC and mutual TLS, real disks, real `kill -9`.
 
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use everett_tests::cluster::{Cluster, PATIENCE, wait};
+use everett_tests::cluster::{Cluster, PATIENCE, copy_directory, wait};
 use redis::{Commands, Connection, RedisResult, cmd};
 
 /// Increments until told to stop; returns how many were acknowledged, and how many more were sent.
@@ -29,19 +28,6 @@ fn set(client: &mut Connection, key: &str, value: &str) {
 
 fn get(client: &mut Connection, key: &str) -> Option<String> {
     client.get(key).expect("a local read succeeds")
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a stopped agent's state can be copied");
-    for entry in fs::read_dir(from).expect("a stopped agent's state can be copied") {
-        let entry = entry.expect("a stopped agent's state can be copied");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a stopped agent's state can be copied").is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a stopped agent's state can be copied");
-        }
-    }
 }
 
 #[test]

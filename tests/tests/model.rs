@@ -12,9 +12,10 @@ const THREADS: u64 = 2;
 const FLAWED_MAX: u64 = 1_000;
 
 /// What must have happened, often, for the run to mean anything.
-const HAPPENED: [&str; 14] = [
+const HAPPENED: [&str; 16] = [
     "adoptions",
     "caught up",
+    "closings",
     "converged",
     "crashes",
     "downs",
@@ -22,6 +23,7 @@ const HAPPENED: [&str; 14] = [
     "equal roots",
     "messages",
     "pulls",
+    "reopened",
     "restores",
     "sessions",
     "skews",
@@ -151,4 +153,19 @@ fn a_restart_under_the_old_id_is_caught() {
 #[test]
 fn replay_that_ignores_how_far_a_flush_came_is_caught() {
     caught(Flaw::CursorIgnored);
+}
+
+#[test]
+fn closings_that_cover_what_is_not_here_are_caught() {
+    caught(Flaw::ClosingCovers);
+}
+
+#[test]
+fn a_start_without_its_table_of_closed_lives_is_caught() {
+    caught(Flaw::TableLost);
+}
+
+#[test]
+fn a_peers_table_taken_for_the_own_one_is_caught() {
+    caught(Flaw::TablesTaken);
 }

@@ -8,7 +8,7 @@ use everett_mesh_proto::push;
 use everett_mesh_proto::repair::{Beacons, Relation, SpaceSummary, Summary, compare};
 use everett_mesh_proto::summary::{Hash, root};
 use everett_mesh_proto::time::Instant;
-use everett_mesh_proto::vector::Vector;
+use everett_mesh_proto::vector::{Brief, Vector};
 use everett_mesh_proto::wire::{OpsFrame, decode_datagram, encode_datagram, encode_frame};
 
 use crate::ledger::{Door, Notice};
@@ -90,7 +90,7 @@ impl Summaries {
         };
         for SpaceSummary { space, vector, .. } in &summary {
             // A summary describes a finished flush: what its vector covers is on the peer's disk.
-            let acked = push::Input::Acked { peer, space: space.clone(), vector: vector.clone() };
+            let acked = push::Input::Acked { peer, space: space.clone(), vector: vector.named.clone() };
             // If the ledger has ended, nobody pushes.
             let _ = self.ledger.send(Notice::Push(acked));
         }
@@ -108,7 +108,7 @@ impl Summaries {
         let summary: Summary = self
             .mine
             .iter()
-            .map(|(space, (root, vector))| SpaceSummary { space: space.clone(), root: *root, vector: vector.clone() })
+            .map(|(space, (root, vector))| SpaceSummary { space: space.clone(), root: *root, vector: vector.into() })
             .collect();
         let message = OpsFrame::Summary(encode_datagram(&summary));
         let Ok(frame) = encode_frame(&message) else {
@@ -134,12 +134,15 @@ impl Summaries {
         let mut wanted = Vec::new();
         for SpaceSummary { space, root, vector } in theirs {
             let mine = self.mine.get(space).unwrap_or(&nothing);
-            let relation = compare((mine.0, &mine.1), (*root, vector));
+            let brief = Brief::from(&mine.1);
+            let relation = compare((mine.0, &brief), (*root, vector));
             equal &= relation == Relation::Equal;
             let repair = match relation {
                 // What is apart, the log brings, or says that it cannot.
                 Relation::Equal | Relation::Apart => false,
-                Relation::SameContent => !mine.1.includes(vector),
+                // What is closed there lies in the past of what is open there; where that is the same, so is this, or else the
+                // two tables must be joined.
+                Relation::SameContent => !mine.1.includes(&vector.named) || vector.named == brief.named,
                 // One of the two is enough to find out.
                 Relation::Diverged => self.me < peer,
             };

@@ -41,7 +41,7 @@ impl Ledger {
             space: space.clone(),
             last_seq: vector.seq(own),
             running_hash: 0,
-            vector: vector.clone(),
+            vector: vector.named(),
         };
         vectors.iter().map(said).collect()
     }
@@ -90,9 +90,8 @@ impl Ledger {
             DataEvent::Up { peer, hello, meter } => {
                 tracing::info!(%peer, "link is up");
                 let id = peer.id;
-                peers
-                    .push
-                    .handle_input(mono, push::Input::Up { peer: id, life: hello.replica, has: vectors_of(&hello) });
+                let has = vectors_of(&hello, &self.host.data.replica);
+                peers.push.handle_input(mono, push::Input::Up { peer: id, life: hello.replica, has });
                 peers.links.up(PeerLink::new(peer, &hello, meter, self.now));
                 self.owe_up(id);
             }
@@ -126,9 +125,11 @@ impl Ledger {
                 self.answer_waiters()?;
             }
             OpsFrame::Has { space, vector } => {
+                let vector = self.host.data.replica.resolve(&space, &vector);
                 peers.push.handle_input(self.now.mono, push::Input::Has { peer, space, vector });
             }
             OpsFrame::Ask { space, vector } => {
+                let vector = self.host.data.replica.resolve(&space, &vector);
                 peers.push.handle_input(self.now.mono, push::Input::Asked { peer, space, vector });
             }
             OpsFrame::BelowLog { space } => self.tell_keeper(Task::BelowLog(peer, space)),
@@ -207,7 +208,7 @@ impl Ledger {
 
     fn ask(&mut self, peer: NodeId, space: Space) {
         // What is applied and not durable yet may be lost again, and nobody is to count on it.
-        let vector = self.host.peers.vectors().get(&space).cloned().unwrap_or_default();
+        let vector = self.host.peers.vectors().get(&space).map(Vector::named).unwrap_or_default();
         self.tell(peer, &OpsFrame::Ask { space, vector });
     }
 
@@ -247,9 +248,9 @@ impl Ledger {
     }
 }
 
-/// What a HELLO says that its speaker has.
-fn vectors_of(hello: &Hello) -> Vectors {
-    hello.spaces.iter().map(|said| (said.space.clone(), said.vector.clone())).collect()
+/// What a HELLO says that its speaker has; the lives that are closed there it does not name.
+fn vectors_of(hello: &Hello, mine: &Replica) -> Vectors {
+    hello.spaces.iter().map(|said| (said.space.clone(), mine.resolve(&said.space, &said.vector))).collect()
 }
 
 /// The last own dot among `groups`.

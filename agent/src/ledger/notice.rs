@@ -71,7 +71,11 @@ impl Ledger {
                 Notice::Verified(question, found) => self.host.peers.questions.answer(question, found),
                 Notice::Damaged(damage) => self.host.peers.damaged(&damage),
                 Notice::Unpin(pin) => self.host.data.replica.close_pin(pin),
-                Notice::Push(input) => {
+                Notice::Push(mut input) => {
+                    if let push::Input::Acked { space, vector, .. } = &mut input {
+                        // A summary names open lives alone.
+                        *vector = self.host.data.replica.resolve(space, vector);
+                    }
                     self.host.peers.push.handle_input(self.now.mono, input);
                     self.answer_waiters()?;
                 }

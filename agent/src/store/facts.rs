@@ -13,8 +13,12 @@ use everett_mesh_proto::rows::Position;
 
 use super::segment::{StoreId, u32_at, u64_at};
 
-/// The version of everything in `rows.redb`.
-pub const ROWS_FORMAT_VERSION: u32 = 1;
+/// The version of everything in `rows.redb`. The first knew no closed lives: who reads it finds none, and whoever knows
+/// no other would take what closed lives wrote for never applied.
+pub const ROWS_FORMAT_VERSION: u32 = 2;
+
+/// The oldest version that is still read.
+pub const ROWS_FORMAT_VERSION_MIN: u32 = 1;
 
 /// How far the rows are flushed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -123,8 +123,13 @@ impl FlushJob {
             return Ok(FlushStep::More(self));
         }
         for (space, vector) in &self.settled.vectors {
-            if !vector.is_empty() && carried.base.vectors().get(space) != Some(vector) {
-                batch.set_vector(space, vector)?;
+            let known = carried.base.vectors().get(space);
+            if vector.is_empty() || known == Some(vector) {
+                continue;
+            }
+            batch.set_vector(space, vector)?;
+            if known.map_or(!vector.closed().is_empty(), |known| known.closed() != vector.closed()) {
+                batch.set_closed(space, vector.closed())?;
             }
         }
         self.write_tree(&batch, drawing)?;

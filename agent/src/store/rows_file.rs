@@ -13,15 +13,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use everett_mesh_proto::id::{ClusterId, ReplicaId, Space};
+use everett_mesh_proto::id::{ClusterId, Dot, ReplicaId, Space};
 use everett_mesh_proto::rows::Placer;
-use everett_mesh_proto::vector::Vector;
+use everett_mesh_proto::vector::{Closed, Closing, Vector};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use rustix::fs::{Advice, fadvise};
 
 use super::error::StoreError;
-use super::facts::{Facts, Progress, ROWS_FORMAT_VERSION};
+use super::facts::{Facts, Progress, ROWS_FORMAT_VERSION, ROWS_FORMAT_VERSION_MIN};
 use super::segment::StoreId;
 
 pub use snapshot::Snapshot;
@@ -33,6 +33,7 @@ const ROWS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("rows");
 const NODES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("tree");
 const GISTS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("gists");
 const VECTORS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("vectors");
+const CLOSED: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("closed");
 const FACTS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("facts");
 
 /// An open `rows.redb`; cheap to clone and to share between threads.
@@ -96,6 +97,7 @@ impl RowsFile {
             batch.transaction.open_table(NODES)?;
             batch.transaction.open_table(GISTS)?;
             batch.transaction.open_table(VECTORS)?;
+            batch.transaction.open_table(CLOSED)?;
             let mut table = batch.transaction.open_table(FACTS)?;
             table.insert("format", ROWS_FORMAT_VERSION.to_le_bytes().as_slice())?;
             table.insert("store", facts.store.0.as_slice())?;
@@ -200,10 +202,17 @@ impl Batch {
         Ok(())
     }
 
-    /// Stores the vector of a namespace.
+    /// Stores the open entries of a namespace's vector.
     pub fn set_vector(&self, space: &Space, vector: &Vector) -> Result<(), StoreError> {
         let mut table = self.transaction.open_table(VECTORS)?;
         table.insert(space.as_str(), encode_vector(vector).as_slice())?;
+        Ok(())
+    }
+
+    /// Stores the closed lives of a namespace's vector.
+    pub fn set_closed(&self, space: &Space, closed: &Closed) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(CLOSED)?;
+        table.insert(space.as_str(), encode_closed(closed).as_slice())?;
         Ok(())
     }
 
@@ -215,7 +224,7 @@ impl Batch {
 
 fn read_facts<T: ReadableTable<&'static str, Bytes>>(table: &T) -> Result<Facts, StoreError> {
     let format = u32::from_le_bytes(fact(table, "format")?);
-    if format != ROWS_FORMAT_VERSION {
+    if !(ROWS_FORMAT_VERSION_MIN..=ROWS_FORMAT_VERSION).contains(&format) {
         return Err(StoreError::Version { found: format, known: ROWS_FORMAT_VERSION });
     }
     let progress = table.get("progress")?.and_then(|guard| Progress::decode(guard.value()));
@@ -239,10 +248,10 @@ fn fact<const N: usize, T: ReadableTable<&'static str, Bytes>>(
     guard.value().try_into().map_err(|_| StoreError::Fact(name))
 }
 
-/// Author and seq of each entry, in order.
+/// Author and seq of each open entry, in order.
 fn encode_vector(vector: &Vector) -> Vec<u8> {
     let mut out = Vec::with_capacity(24 * vector.len());
-    for dot in vector.dots() {
+    for dot in vector.open() {
         out.extend_from_slice(&dot.replica.0);
         out.extend_from_slice(&dot.seq.to_le_bytes());
     }
@@ -251,12 +260,34 @@ fn encode_vector(vector: &Vector) -> Vec<u8> {
 
 fn decode_vector(bytes: &[u8]) -> Option<Vector> {
     let (entries, rest) = bytes.as_chunks::<24>();
-    let dot = |entry: &[u8; 24]| {
-        let (replica, seq) = entry.split_first_chunk::<16>()?;
-        let seq = u64::from_le_bytes(seq.try_into().ok()?);
-        Some(everett_mesh_proto::id::Dot { replica: ReplicaId(*replica), seq })
+    if rest.is_empty() { entries.iter().map(decode_dot).collect() } else { None }
+}
+
+/// Of each closed life its id and last seq, and the id and seq of the write that closed it, in order.
+fn encode_closed(closed: &Closed) -> Vec<u8> {
+    let mut out = Vec::with_capacity(48 * closed.len());
+    for (replica, Closing { last: seq, by }) in closed.iter() {
+        for dot in [Dot { replica, seq }, by] {
+            out.extend_from_slice(&dot.replica.0);
+            out.extend_from_slice(&dot.seq.to_le_bytes());
+        }
+    }
+    out
+}
+
+fn decode_closed(bytes: &[u8]) -> Option<Closed> {
+    let (entries, rest) = bytes.as_chunks::<48>();
+    let closing = |entry: &[u8; 48]| {
+        let (last, by) = entry.split_first_chunk::<24>()?;
+        let (last, by) = (decode_dot(last)?, decode_dot(by.first_chunk()?)?);
+        Some((last.replica, Closing { last: last.seq, by }))
     };
-    if rest.is_empty() { entries.iter().map(dot).collect() } else { None }
+    if rest.is_empty() { entries.iter().map(closing).collect() } else { None }
+}
+
+fn decode_dot(entry: &[u8; 24]) -> Option<Dot> {
+    let (replica, seq) = entry.split_first_chunk::<16>()?;
+    Some(Dot { replica: ReplicaId(*replica), seq: u64::from_le_bytes(seq.try_into().ok()?) })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::Space;
 use crate::summary::Hash;
 use crate::time::{Deadline, Instant};
-use crate::vector::Vector;
+use crate::vector::Brief;
 
 /// What is pushed of one namespace.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct SpaceSummary {
     /// The root of its tree.
     pub root: Hash,
     /// Its vector, of the same commit.
-    pub vector: Vector,
+    pub vector: Brief,
 }
 
 /// What is pushed: every namespace that ever held a row.
@@ -43,7 +43,7 @@ pub enum Relation {
 }
 
 /// Compares a peer's summary of a namespace with this agent's own.
-pub fn compare(mine: (Hash, &Vector), theirs: (Hash, &Vector)) -> Relation {
+pub fn compare(mine: (Hash, &Brief), theirs: (Hash, &Brief)) -> Relation {
     match (mine.0 == theirs.0, mine.1 == theirs.1) {
         (true, true) => Relation::Equal,
         (true, false) => Relation::SameContent,
@@ -132,8 +132,11 @@ mod tests {
 
     #[test]
     fn roots_and_vectors_say_how_two_agents_stand() {
-        let vector: Vector = [crate::id::Dot { replica: crate::id::ReplicaId([1; 16]), seq: 1 }].into_iter().collect();
-        let (root, nothing) = (Hash([1; 32]), Vector::new());
+        let named = [crate::id::Dot { replica: crate::id::ReplicaId([1; 16]), seq: 1 }].into_iter().collect();
+        let (root, nothing) = (Hash([1; 32]), Brief::default());
+        let closed = Brief { closed: Some(root), ..nothing.clone() };
+        let vector = Brief { named, closed: None };
+        assert_eq!(compare((root, &nothing), (root, &closed)), Relation::SameContent);
         assert_eq!(compare((root, &vector), (root, &vector)), Relation::Equal);
         assert_eq!(compare((root, &vector), (root, &nothing)), Relation::SameContent);
         assert_eq!(compare((root, &vector), (Hash::default(), &nothing)), Relation::Apart);

@@ -7,7 +7,7 @@ use super::look::{Glance, Look};
 use crate::id::{Dot, Space};
 use crate::rows::RowKey;
 use crate::summary::{Hash, Path};
-use crate::vector::Vector;
+use crate::vector::{Brief, Closed};
 
 /// A message of a session. The initiator opens, the responder answers, then they take turns, the initiator first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Message {
     Answer(Answer),
     /// One turn.
     Turn(Turn),
+    /// The whole table of closed lives in the pin: said by both before the answer if their hashes differ, the responder first.
+    Closed(Closed),
 }
 
 /// The first word.
@@ -26,7 +28,7 @@ pub struct Open {
     /// The namespace.
     pub space: Space,
     /// The vector stored in the pin.
-    pub vector: Vector,
+    pub vector: Brief,
     /// The root of the pin's tree.
     pub root: Hash,
     /// How many places are taken.
@@ -39,7 +41,7 @@ pub struct Open {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Answer {
     /// The vector stored in the pin.
-    pub vector: Vector,
+    pub vector: Brief,
     /// Whether the root of the pin's tree is the initiator's, too.
     pub is_equal: bool,
     /// The responder's first turn; an empty one if the roots are equal.

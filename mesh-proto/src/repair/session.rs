@@ -2,6 +2,7 @@
 
 mod decoding;
 mod looks;
+mod tables;
 mod turns;
 
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use crate::id::Space;
 use crate::rows::{Placer, RowKey};
 use crate::summary::{Hash, Path, root};
 use crate::time::{Deadline, Instant};
-use crate::vector::Vector;
+use crate::vector::{Brief, Closed, Vector};
 
 use decoding::Decoding;
 use looks::{Looks, Shown};
@@ -78,6 +79,8 @@ enum Phase {
 struct Vectors {
     mine: Vector,
     theirs: Vector,
+    /// The peer's table of closed lives, where it is another one.
+    their_closed: Option<Closed>,
 }
 
 /// What was said and found so far.
@@ -110,6 +113,8 @@ pub struct Session {
     vectors: Vectors,
     phase: Phase,
     progress: Progress,
+    /// The peer's first word, which waits for its table of closed lives.
+    opening: Option<Box<Open>>,
     /// A message that waits until its sketches are decoded.
     reading: Option<Box<(Message, Decoding)>>,
     cost: Cost,
@@ -133,7 +138,7 @@ impl Session {
         pin: &P,
     ) -> Result<Self, P::Error> {
         let mut session = Self::new(now, limits, placer, space, pin)?;
-        let (root, vector) = (session.my_root, session.vectors.mine.clone());
+        let (root, vector) = (session.my_root, Brief::from(&session.vectors.mine));
         let count = session.side(pin).count()?;
         let sums = if count == 0 { 0 } else { limits.glance_sums };
         let glance = session.side(pin).glance(sums)?;
@@ -157,49 +162,65 @@ impl Session {
         open: Open,
         pin: &P,
     ) -> Result<Self, P::Error> {
-        let Open { space, vector, root, count, glance } = open;
-        let mut session = Self::new(now, limits, placer, space, pin)?;
-        session.vectors.theirs = vector;
-        if root == session.my_root {
-            let answer = Answer { vector: session.vectors.mine.clone(), is_equal: true, turn: Turn::default() };
-            session.outputs.push_back(Output::Send(Message::Answer(answer)));
-            session.finish();
-            return Ok(session);
+        let mut session = Self::new(now, limits, placer, open.space.clone(), pin)?;
+        if session.has_table_of(&open.vector) {
+            session.answer(pin, open)?;
+        } else {
+            session.ask_for_table(open);
+        }
+        Ok(session)
+    }
+
+    /// Answers the peer's first word.
+    fn answer<P: Pin>(&mut self, pin: &P, open: Open) -> Result<(), P::Error> {
+        let Open { vector, root, count, glance, .. } = open;
+        let Some(theirs) = self.whole(vector) else {
+            self.fail(Failure::Broke);
+            return Ok(());
+        };
+        self.vectors.theirs = theirs;
+        let vector = Brief::from(&self.vectors.mine);
+        if root == self.my_root {
+            let answer = Answer { vector, is_equal: true, turn: Turn::default() };
+            self.outputs.push_back(Output::Send(Message::Answer(answer)));
+            self.finish();
+            return Ok(());
         }
         let first = if count == 0 {
-            session.compare(pin, Path::ROOT, Sight::Elements(Vec::new()))?;
+            self.compare(pin, Path::ROOT, Sight::Elements(Vec::new()))?;
             Ok(())
-        } else if session.vectors.mine == session.vectors.theirs || session.side(pin).count()? == 0 {
-            session.progress = Progress::descending();
-            session.progress.work.show.push(Path::ROOT);
+        } else if self.vectors.mine == self.vectors.theirs || self.side(pin).count()? == 0 {
+            self.progress = Progress::descending();
+            self.progress.work.show.push(Path::ROOT);
             Ok(())
         } else {
-            session.answer_glance(pin, &glance)?
+            self.answer_glance(pin, &glance)?
         };
         match first {
             Ok(()) => {
-                let turn = session.turn(pin)?;
+                let turn = self.turn(pin)?;
                 let all = !turn.asks();
-                let answer = Answer { vector: session.vectors.mine.clone(), is_equal: false, turn };
-                session.outputs.push_back(Output::Send(Message::Answer(answer)));
+                let answer = Answer { vector, is_equal: false, turn };
+                self.outputs.push_back(Output::Send(Message::Answer(answer)));
                 if all {
-                    session.finish();
+                    self.finish();
                 }
             }
-            Err(failure) => session.fail(failure),
+            Err(failure) => self.fail(failure),
         }
-        Ok(session)
+        Ok(())
     }
 
     fn new<P: Pin>(now: Instant, limits: Limits, placer: Placer, space: Space, pin: &P) -> Result<Self, P::Error> {
         Ok(Self {
             limits,
             placer,
-            vectors: Vectors { mine: pin.vector(&space)?, theirs: Vector::new() },
+            vectors: Vectors { mine: pin.vector(&space)?, ..Vectors::default() },
             my_root: root(pin, &space)?,
             space,
             phase: Phase::Opening,
             progress: Progress::default(),
+            opening: None,
             reading: None,
             cost: Cost::default(),
             times: Times { began: now, heard: now },
@@ -246,7 +267,8 @@ impl Session {
 
     fn take<P: Pin>(&mut self, pin: &P, message: Message) -> Result<(), P::Error> {
         let taken = match (self.phase, message) {
-            (Phase::Opening, Message::Answer(answer)) => self.begin(pin, answer)?,
+            (Phase::Opening, Message::Closed(closed)) => self.take_table(pin, closed)?,
+            (Phase::Opening, Message::Answer(answer)) if self.opening.is_none() => self.begin(pin, answer)?,
             (Phase::Turning { .. }, Message::Turn(turn)) => self.take_turn(pin, turn)?,
             (Phase::Over, _) => Ok(()),
             (Phase::Opening | Phase::Turning { .. }, _) => Err(Failure::Broke),
@@ -290,7 +312,8 @@ impl Session {
     /// The answer has come: compares the roots, and takes the first turn.
     fn begin<P: Pin>(&mut self, pin: &P, answer: Answer) -> Result<Result<(), Failure>, P::Error> {
         let Answer { vector, is_equal, turn } = answer;
-        self.vectors.theirs = vector;
+        let Some(theirs) = self.whole(vector) else { return Ok(Err(Failure::Broke)) };
+        self.vectors.theirs = theirs;
         self.phase = Phase::Turning { more: false };
         if is_equal {
             self.finish();
@@ -343,7 +366,7 @@ impl Session {
     fn finish(&mut self) {
         self.phase = Phase::Over;
         let Progress { mut stage, .. } = std::mem::take(&mut self.progress);
-        let Vectors { mine, theirs } = std::mem::take(&mut self.vectors);
+        let Vectors { mine, theirs, .. } = std::mem::take(&mut self.vectors);
         let diverged = stage.diverged(mine == theirs);
         let outcome =
             Outcome { space: self.space.clone(), vector: theirs, stage: stage.into_rows(), diverged, cost: self.cost };

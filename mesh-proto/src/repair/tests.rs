@@ -7,14 +7,16 @@ use rand_pcg::Pcg64;
 
 use super::*;
 use crate::id::{Dot, NodeId, ReplicaId};
-use crate::replica::{Config, Edit, Expiry, Input, PinId, Replica, Settled, Signal};
+use crate::replica::{Alarm, Config, Edit, Expiry, Input, PinId, Replica, Settled, Signal};
 use crate::rows::{Placer, Row};
 use crate::summary::Hash;
 use crate::testing::{MemoryContent, MemoryRows, now_at};
 use crate::time::Instant;
+use crate::vector::Brief;
 
 mod glances;
 mod hostile;
+mod tables;
 
 fn placer() -> Placer {
     Placer::new(&[7; 32])
@@ -90,7 +92,7 @@ impl Traffic {
                 turn.rows.clear();
                 turn.kept.clear();
             }
-            Message::Open(_) => {}
+            Message::Open(_) | Message::Closed(_) => {}
         }
 
         self.bare_bytes += crate::wire::encode_datagram(&bare).len();

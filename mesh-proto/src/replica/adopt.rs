@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::closing::closed_in;
 use super::{Alarm, Output, Payload, Replica, Signal};
 use crate::crdt::Entry;
 use crate::id::{Dot, NodeId, Space};
@@ -46,13 +47,16 @@ impl Replica {
         if raised.is_empty() {
             return Ok(());
         }
+        let closed: Vec<Output> = closed_in(&space, &adoption.vector, mine).collect();
         self.commit = self.commit.next();
         self.warn_of_divergence(rows, &adoption)?;
+        self.warn_of_reopening(&space, raised.iter().copied());
         self.apply_adoption(rows, &adoption)?;
         for key in self.own_dead(rows, &adoption)? {
             self.note_dead(now, key);
         }
-        let applied = raised.into_iter().map(|dot| Output::Applied { space: space.clone(), dot }).collect();
+        let applied = raised.into_iter().map(|dot| Output::Applied { space: space.clone(), dot });
+        let applied = applied.chain(closed).collect();
         self.commit_payload(&Payload::Adoption(adoption), |_: &Bytes| applied);
         self.open_gate(now, rows, &space)
     }
@@ -72,7 +76,8 @@ impl Replica {
             self.put(rows, key.clone(), joined, at);
         }
         let keyspace = self.keyspace(&adoption.space);
-        let raised: Vec<Dot> = adoption.vector.since(&keyspace.vector).collect();
+        // What is closed there lies in the past of what is open there.
+        let raised: Vec<Dot> = adoption.vector.open().filter(|&dot| !keyspace.vector.covers(dot)).collect();
         keyspace.vector.join(&adoption.vector);
         keyspace.unsaid.join(&raised.into_iter().collect());
         Ok(())

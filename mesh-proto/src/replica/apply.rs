@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::closing::closed_by;
 use super::{Alarm, Effect, Group, Observed, Op, Output, Payload, Replica, Signal};
 use crate::clock::Stamp;
 use crate::crdt::{Raise, Register, Scalar, Seen, Sibling};
@@ -147,11 +148,13 @@ impl Replica {
 
     fn apply_remote<R: Rows>(&mut self, now: Now, rows: &mut R, group: &Group, payload: Bytes) -> Result<(), R::Error> {
         self.commit = self.commit.next();
+        self.warn_of_reopening(&group.space, [group.last()]);
         self.apply_group(rows, group)?;
         self.keyspace(&group.space).unsaid.raise(group.last());
         self.note_resets(now, group);
-        let applied = Output::Applied { space: group.space.clone(), dot: group.last() };
-        self.seal_bytes(payload, vec![applied]);
+        let mut outputs = vec![Output::Applied { space: group.space.clone(), dot: group.last() }];
+        outputs.extend(closed_by(group));
+        self.seal_bytes(payload, outputs);
         Ok(())
     }
 
@@ -182,6 +185,10 @@ impl Replica {
                     let seen = Observed { siblings: Vec::new(), entries: entries.clone() };
                     self.apply_effect(rows, (space, key), &Effect::Reset { seen }, mint)?;
                 }
+                Ok(())
+            }
+            Op::Close { last } => {
+                self.keyspace(space).vector.close(*last, mint.dot);
                 Ok(())
             }
         }
@@ -219,7 +226,7 @@ impl Replica {
             let mine = |seen: &[Seen]| seen.iter().any(|seen| seen.presence.replica == own);
             match op {
                 Op::Key { key, effect } if mine(effect.resets()) => killed.push(key.clone()),
-                Op::Key { .. } => {}
+                Op::Key { .. } | Op::Close { .. } => {}
                 Op::Cut { resets, .. } => {
                     killed.extend(resets.iter().filter(|(_, seen)| mine(seen)).map(|(key, _)| key.clone()));
                 }

@@ -16,6 +16,7 @@ use crate::id::{Dot, Space};
 use crate::log::Commit;
 use crate::rows::{Kind, Position, Row, Rows};
 use crate::time::Now;
+use crate::vector::Vector;
 
 /// How many counters one group resets at most.
 const RESETS_MAX: usize = 4_096;
@@ -236,7 +237,7 @@ impl<R: Rows> Draft<'_, R> {
         let resets = counters.into_iter().map(|(_, key, entries)| (key, entries)).collect();
         // Its own earlier ops included.
         let mint = self.mint();
-        let mut context = self.replica.keyspace(self.space).vector.clone();
+        let mut context: Vector = self.replica.keyspace(self.space).vector.dots().collect();
         context.raise(Dot { seq: mint.dot.seq - 1, ..mint.dot });
         let op = Op::Cut { context, resets };
         self.replica.apply_op(self.rows, self.space, &op, mint)?;
@@ -293,7 +294,7 @@ impl<R: Rows> Draft<'_, R> {
         Dot { replica: self.replica.config.id, seq: self.group.first + self.group.ops.len() as u64 }
     }
 
-    fn mint(&self) -> Mint {
+    pub(super) fn mint(&self) -> Mint {
         let index = self.group.ops.len();
         Mint { dot: self.next(), stamp: self.group.stamp_of(index), at: self.replica.position(index) }
     }

@@ -26,6 +26,14 @@ pub enum Input {
         /// The payload as its author encoded it.
         payload: Bytes,
     },
+    /// These lives of this node are over, and everybody who is here holds what they wrote: those whose last write here this is
+    /// are closed, in one commit.
+    Close {
+        /// The namespace.
+        space: Space,
+        /// The last write of each.
+        lives: Vec<Dot>,
+    },
     /// A repair session has brought all that it set out to bring.
     Adopt {
         /// The session's other side.
@@ -151,6 +159,15 @@ pub enum Output {
         /// The entry raised.
         dot: Dot,
     },
+    /// In the own durable vector a life is closed.
+    Closed {
+        /// The namespace.
+        space: Space,
+        /// The life's last write.
+        last: Dot,
+        /// The write that closed it.
+        by: Dot,
+    },
 }
 
 /// One thing to ask or tell at once; it reveals no write.
@@ -196,6 +213,13 @@ pub enum Alarm {
         /// The first dot that I never wrote.
         dot: Dot,
     },
+    /// A closed life had written more: a disk was put back that nobody had heard all of. It counts, and the life is open again.
+    Reopened {
+        /// The namespace.
+        space: Space,
+        /// The last of what came.
+        dot: Dot,
+    },
     /// Two states of one row have the same dots and different bytes.
     Divergence {
         /// The namespace.
@@ -220,6 +244,7 @@ impl Input {
         match self {
             Self::Local { .. } => "local",
             Self::Remote { .. } => "remote",
+            Self::Close { .. } => "close",
             Self::Adopt { .. } => "adopt",
         }
     }

@@ -51,7 +51,7 @@ impl Group {
     }
 }
 
-/// One write to one key, or to a whole namespace.
+/// One write to one key, to a whole namespace, or to its vector.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
     /// A change of one row of `key`.
@@ -68,6 +68,11 @@ pub enum Op {
         /// The live counter entries that it saw, by key.
         resets: Vec<(Bytes, Vec<Seen>)>,
     },
+    /// A life is over: see [`Vector::close`].
+    Close {
+        /// Its last write.
+        last: Dot,
+    },
 }
 
 /// What an op takes in a group beside its key and value, and what each thing takes that it names, about.
@@ -82,6 +87,7 @@ impl Op {
                 let resets: usize = resets.iter().map(|(key, seen)| key.len() + NAMED_BYTES * (1 + seen.len())).sum();
                 NAMED_BYTES * (1 + context.len()) + resets
             }
+            Self::Close { .. } => NAMED_BYTES,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! number, and before the present commit is said to describe something (a flush, a pin), so no commit grows afterwards.
 
 use super::author::Draft;
+use super::closing::closed_by;
 use super::{Group, Op, Output, Payload, Replica};
 use crate::id::Space;
 use crate::log::Commit;
@@ -93,8 +94,10 @@ impl Replica {
     pub(super) fn close(&mut self) {
         let Some(Open { group, .. }) = self.open.take() else { return };
         let (space, dot) = (group.space.clone(), group.last());
+        let closed: Vec<Output> = closed_by(&group).collect();
         self.commit_payload(&Payload::Group(group), |payload| {
-            vec![Output::Push { payload: payload.clone() }, Output::Applied { space, dot }]
+            let said = [Output::Push { payload: payload.clone() }, Output::Applied { space, dot }];
+            said.into_iter().chain(closed).collect()
         });
     }
 }

@@ -6,6 +6,8 @@ use crate::id::NodeId;
 use crate::log::{Log, Medium};
 use crate::testing::{MemoryRows, now_at};
 
+mod closing;
+
 struct Sink;
 
 impl Medium for Sink {
@@ -58,7 +60,7 @@ impl Site {
             for output in held.release(durable).expect("its commit was just made durable") {
                 match output {
                     Output::Push { payload, .. } => self.pushed.push(payload),
-                    Output::Applied { .. } => {}
+                    Output::Applied { .. } | Output::Closed { .. } => {}
                 }
             }
         }

@@ -65,8 +65,24 @@ fn adoption() -> Adoption {
     Adoption { space: space(), vector: [at(A, 5), at(B, 300)].into_iter().collect(), rows }
 }
 
-fn payloads() -> [Payload; 3] {
-    [Payload::Group(group()), Payload::Adoption(adoption()), Payload::Clock { mark_ms: 1_000 }]
+fn closing_group() -> Group {
+    Group { ops: vec![Op::Close { last: at(A, 300) }], author: B, first: 2, deps: vec![], ..group() }
+}
+
+fn adoption_of_closed() -> Adoption {
+    let mut vector = adoption().vector;
+    vector.close(at(A, 5), at(B, 299));
+    Adoption { vector, ..adoption() }
+}
+
+fn payloads() -> [Payload; 5] {
+    [
+        Payload::Group(group()),
+        Payload::Adoption(adoption()),
+        Payload::Clock { mark_ms: 1_000 },
+        Payload::Group(closing_group()),
+        Payload::Adoption(adoption_of_closed()),
+    ]
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -79,7 +95,7 @@ const ROWS: [&str; 2] = [
     "0101aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0100000000000100020176ffffffffffffffffff0101bbbbbbbbbbbbbbbb\
      bbbbbbbbbbbbbbbb030400000000000500000607ac020103aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa080500",
 ];
-const PAYLOADS: [&str; 3] = [
+const PAYLOADS: [&str; 5] = [
     "0100013002aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb070000000003e800000101\
      c8010700016b010004010101c701090001760001016b010004010101c701090002016b07ac020101e80703016b000204\
      016b01010201e80705016b01010206020006010201016b010101c7010900",
@@ -88,6 +104,13 @@ const PAYLOADS: [&str; 3] = [
      aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0100000000000100020176ffffffffffffffffff0101bbbbbbbbbbbbbbbbbbbb\
      bbbbbbbbbbbb030400000000000500000607ac020103aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa080500",
     "0102e807",
+    "0100013002bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa020000000003e800000001\
+     0701ac02",
+    "0103013001bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbac020218013000000000000001026b000000000000000000000000\
+     000018013000000000000001026b00000100000000000000000000015b0101aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa01\
+     00000000000100020176ffffffffffffffffff0101bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb0304000000000005000006\
+     07ac020103aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa08050001aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa05bbbbbbbbbbbb\
+     bbbbbbbbbbbbbbbbbbbbab02",
 ];
 
 #[test]
@@ -223,7 +246,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic_nor_yield_more_than_came(
         format in 0..3_u8,
-        variant in 0..4_u8,
+        variant in 0..5_u8,
         tail in prop::collection::vec(any::<u8>(), 0..300),
     ) {
         never_grows(&[&[format, variant], tail.as_slice()].concat());
@@ -231,7 +254,7 @@ proptest! {
 
     #[test]
     fn damaged_payloads_never_panic_nor_yield_more_than_came(
-        which in 0..3_usize,
+        which in 0..5_usize,
         damage in any_damage(),
         cut in 0..400_usize,
     ) {

@@ -53,6 +53,7 @@ enum OpRef<'a> {
     Expire { key: &'a Bytes, removed: Dots<'a>, deadline_ms: Option<DeadlineMs> },
     Unexpire { key: &'a Bytes, removed: Dots<'a> },
     Cut { context: Vec<Short>, resets: Vec<(&'a Bytes, SeenList<'a>)> },
+    Close { last: Short },
 }
 
 #[derive(Serialize)]
@@ -81,6 +82,7 @@ impl Table {
                     context.dots().for_each(|dot| table.enter(dot.replica));
                     resets.iter().for_each(|(_, seen)| table.enter_seen(seen));
                 }
+                Op::Close { last } => table.enter(last.replica),
             }
         }
         table
@@ -162,6 +164,7 @@ impl Table {
                 context: context.dots().map(|dot| self.dot(dot)).collect(),
                 resets: resets.iter().map(|(key, seen)| (key, SeenList(self, seen))).collect(),
             },
+            Op::Close { last } => OpRef::Close { last: self.dot(*last) },
         }
     }
 }

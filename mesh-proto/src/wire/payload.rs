@@ -16,7 +16,7 @@ use crate::crdt::{DeadlineMs, Seen};
 use crate::id::{Dot, ReplicaId, Space};
 use crate::replica::{Adoption, Effect, Group, Observed, Op, Payload};
 use crate::rows::RowKey;
-use crate::vector::Vector;
+use crate::vector::{Closed, Vector};
 
 /// The version of everything below; the first byte of each payload.
 pub const PAYLOAD_FORMAT: u8 = 1;
@@ -29,6 +29,7 @@ enum Stored {
     Group(StoredGroup),
     Adoption(StoredAdoption),
     Clock { mark_ms: u64 },
+    AdoptionOfClosed(StoredAdoption, Closed),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +52,7 @@ enum StoredOp {
     Expire { key: Bytes, removed: Vec<Short>, deadline_ms: Option<DeadlineMs> },
     Unexpire { key: Bytes, removed: Vec<Short> },
     Cut { context: Vec<Short>, resets: Vec<(Bytes, Vec<StoredSeen>)> },
+    Close { last: Short },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,11 +76,19 @@ pub fn encode_payload(payload: &Payload) -> Bytes {
     let writer = Writer::versioned(PAYLOAD_FORMAT);
     match payload {
         Payload::Group(group) => encode_group(writer, group),
-        Payload::Adoption(adoption) => writer.value(&Stored::Adoption(StoredAdoption {
-            space: adoption.space.clone(),
-            vector: adoption.vector.clone(),
-            rows: adoption.rows.iter().map(|(key, row)| (key.clone(), row.as_ref().map(encode_row))).collect(),
-        })),
+        Payload::Adoption(adoption) => {
+            let stored = StoredAdoption {
+                space: adoption.space.clone(),
+                vector: adoption.vector.named(),
+                rows: adoption.rows.iter().map(|(key, row)| (key.clone(), row.as_ref().map(encode_row))).collect(),
+            };
+            let closed = adoption.vector.closed();
+            writer.value(&if closed.is_empty() {
+                Stored::Adoption(stored)
+            } else {
+                Stored::AdoptionOfClosed(stored, closed.clone())
+            })
+        }
         Payload::Clock { mark_ms } => writer.value(&Stored::Clock { mark_ms: *mark_ms }),
     }
 }
@@ -87,18 +97,20 @@ pub fn encode_payload(payload: &Payload) -> Bytes {
 pub fn decode_payload(bytes: &[u8]) -> Result<Payload, Malformed> {
     Ok(match super::versioned(PAYLOAD_FORMAT, bytes)? {
         Stored::Group(group) => Payload::Group(lengthen(group)?),
-        Stored::Adoption(StoredAdoption { space, vector, rows }) => {
-            let row = |(key, row): (RowKey, Option<Bytes>)| {
-                let key =
-                    RowKey::from_bytes(key.as_bytes().clone()).filter(|key| key.is_in(&space)).ok_or(Malformed)?;
-                let row = row.map(|bytes| decode_row(key.kind(), &bytes)).transpose()?;
-                Ok((key, row))
-            };
-            let rows = rows.into_iter().map(row).collect::<Result<_, Malformed>>()?;
-            Payload::Adoption(Adoption { space, vector, rows })
-        }
+        Stored::Adoption(stored) => Payload::Adoption(adoption(stored, Closed::new())?),
+        Stored::AdoptionOfClosed(stored, closed) => Payload::Adoption(adoption(stored, closed)?),
         Stored::Clock { mark_ms } => Payload::Clock { mark_ms },
     })
+}
+
+fn adoption(StoredAdoption { space, vector, rows }: StoredAdoption, closed: Closed) -> Result<Adoption, Malformed> {
+    let row = |(key, row): (RowKey, Option<Bytes>)| {
+        let key = RowKey::from_bytes(key.as_bytes().clone()).filter(|key| key.is_in(&space)).ok_or(Malformed)?;
+        let row = row.map(|bytes| decode_row(key.kind(), &bytes)).transpose()?;
+        Ok((key, row))
+    };
+    let rows = rows.into_iter().map(row).collect::<Result<_, Malformed>>()?;
+    Ok(Adoption { space, vector: Vector::assemble(vector, closed), rows })
 }
 
 /// Which ops a payload carries; enough to decide whether somebody needs it.
@@ -204,6 +216,7 @@ impl Ids {
                 (key, Effect::Expire { removed: self.dots(removed)?, deadline_ms: infinite(deadline_ms) })
             }
             StoredOp::Unexpire { key, removed } => (key, Effect::Unexpire { removed: self.dots(removed)? }),
+            StoredOp::Close { last } => return Ok(Op::Close { last: self.dot(last)? }),
             StoredOp::Cut { context, resets } => {
                 let context = self.dots(context)?.into_iter().collect();
                 let resets = resets.into_iter().map(|(key, seen)| Ok((key, self.seen(seen)?)));

@@ -16,7 +16,7 @@ use everett_mesh_proto::repair::{Answer, Limits, Message, Outcome, Output, Sessi
 use everett_mesh_proto::replica::Settled;
 use everett_mesh_proto::rows::{Kind, Placer, Position, Row, RowKey, Rows};
 use everett_mesh_proto::time::Instant;
-use everett_mesh_proto::vector::Vector;
+use everett_mesh_proto::vector::{Brief, Vector};
 use everett_mesh_proto::wire::encode_frame;
 use rand::SeedableRng;
 use rand::seq::index::sample;
@@ -181,14 +181,15 @@ fn bare(message: &Message) -> (Message, bool) {
     let mut bare = message.clone();
     let only_rows = match &mut bare {
         Message::Open(open) => {
-            open.vector = Vector::new();
+            open.vector = Brief::default();
             false
         }
         Message::Answer(Answer { vector, turn, .. }) => {
-            *vector = Vector::new();
+            *vector = Brief::default();
             strip(turn);
             false
         }
+        Message::Closed(_) => false,
         Message::Turn(turn) => {
             let has_rows = !turn.rows.is_empty() || !turn.kept.is_empty();
             strip(turn);
@@ -237,7 +238,7 @@ fn converse(pins: &[Snapshot; 2]) -> (Cost, [Outcome; 2]) {
                     let session = Session::respond(now, Limits::default(), placer(), open, &pins[turn]);
                     *silent = Some(session.expect("a store can be read"));
                 }
-                (None, Message::Answer(_) | Message::Turn(_)) => panic!("the first word is OPEN"),
+                (None, Message::Answer(_) | Message::Turn(_) | Message::Closed(_)) => panic!("the first word is OPEN"),
             }
         }
     }

@@ -78,6 +78,10 @@ impl Hand {
         match &self.halves[side].shown {
             Some((first, _)) if flaw == Some(Flaw::PerMessageFirst) => first.clone(),
             Some((_, last)) => last.clone(),
+            None if flaw == Some(Flaw::TablesTaken) => {
+                let (mine, theirs) = (&self.halves[side].vector, &self.halves[1 - side].vector);
+                Vector::assemble(theirs.named(), mine.closed().clone())
+            }
             None => self.halves[1 - side].vector.clone(),
         }
     }

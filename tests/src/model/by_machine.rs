@@ -86,7 +86,7 @@ impl Machines {
                 let Ok(answering) = Session::respond(Instant::ZERO, self.limits, placer(), open, pin);
                 *silent = Some(answering);
             }
-            (None, Message::Answer(_) | Message::Turn(_)) => return Err(Fault::Broke),
+            (None, Message::Answer(_) | Message::Turn(_) | Message::Closed(_)) => return Err(Fault::Broke),
         }
         self.drain(side)
     }

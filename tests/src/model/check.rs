@@ -14,6 +14,7 @@ use everett_mesh_proto::rows::{Kind, Row, RowKey};
 use everett_mesh_proto::vector::Vector;
 use everett_mesh_proto::wire::encode_row;
 
+use super::closings::Closings;
 use super::edits::keys;
 use super::node::{Node, placer, space};
 use super::oracle::{Look, Oracle, Survivors};
@@ -43,6 +44,10 @@ pub enum Fault {
     Acausal,
     /// Half a group is visible.
     Torn,
+    /// A node's table of closed lives is not what the closings that it has applied make it.
+    Table,
+    /// A node takes a peer to have applied what it has not.
+    Claim,
     /// A dot is visible that nobody wrote.
     Unknown,
     /// The ops of a group are not what its edits mean.
@@ -97,6 +102,7 @@ struct Last {
 #[derive(Debug)]
 pub(super) struct Checks {
     deep: bool,
+    pub(super) closings: Closings,
     lasts: BTreeMap<usize, Last>,
     /// The bytes that each vector stood for when first met.
     bytes: HashMap<Vector, Bytes>,
@@ -105,7 +111,7 @@ pub(super) struct Checks {
 impl Checks {
     /// Checks of what clients see and, if `deep`, of the rows below.
     pub(super) fn new(deep: bool) -> Self {
-        Self { deep, lasts: BTreeMap::new(), bytes: HashMap::new() }
+        Self { deep, closings: Closings::default(), lasts: BTreeMap::new(), bytes: HashMap::new() }
     }
 
     /// Forgets a node's former life.
@@ -123,6 +129,9 @@ impl Checks {
             return Err(Fault::Clock);
         }
         let vector = node.vector();
+        if moved && !self.closings.are_in(&vector) {
+            return Err(Fault::Table);
+        }
         let survivors =
             if moved { oracle.survivors(&vector)? } else { Rc::clone(&old.as_ref().expect("unmoved").survivors) };
         let least = old.map_or_else(BTreeMap::new, |old| raised(old, &survivors));

@@ -132,7 +132,10 @@ pub(super) fn placer() -> Placer {
 impl Node {
     /// Opens a disk and replays its log.
     pub(super) fn boot(image: Image, start: Start, plan: Plan) -> Self {
-        let Image { disk, records, shelf, life } = image;
+        let Image { mut disk, records, shelf, life } = image;
+        if plan.has(Flaw::TableLost) {
+            disk.settled.vectors.values_mut().for_each(|vector| *vector = vector.named());
+        }
         let id = life.filter(|_| plan.has(Flaw::SameLife)).unwrap_or(start.id);
         let config =
             Config { id, placer: placer(), max_skew: Duration::from_millis(500), gate_bytes_max: start.gate_bytes_max };
@@ -204,7 +207,7 @@ impl Node {
             for output in held.release(durable).expect("all of the log was just made durable") {
                 match output {
                     Output::Push { payload, .. } => pushes.push(payload),
-                    Output::Applied { .. } => {}
+                    Output::Applied { .. } | Output::Closed { .. } => {}
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What a schedule contains, and which rule of the design it breaks on purpose.
 
-use Ingredient::{Busy, Crashes, Cuts, Downs, Expiry, Narrow, Restores, Rough};
+use Ingredient::{Busy, Closes, Crashes, Cuts, Downs, Expiry, Narrow, Restores, Rough};
 
 /// What may happen in a schedule beside edits, pushes, catch-up, repair and flushes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,8 @@ pub enum Ingredient {
     Rough = 1 << 7,
     /// Two keys instead of six, so that more writes meet.
     Narrow = 1 << 8,
+    /// Lives that are closed, whether or not they are over.
+    Closes = 1 << 9,
 }
 
 /// One schedule's ingredients.
@@ -45,7 +47,8 @@ impl Plan {
     /// The everyday schedule of `seed`: its ingredients are mixed over the seeds.
     pub fn of(seed: u64) -> Self {
         let [low, high, ..] = (seed / 3).to_le_bytes();
-        let mix = u16::from_le_bytes([low, high]);
+        let closes = if seed.is_multiple_of(2) { 0 } else { Closes as u16 };
+        let mix = u16::from_le_bytes([low, high]) & !(Closes as u16) | closes;
         let nodes = 3 + usize::try_from(seed % 3).expect("less than three");
         Self { nodes, steps: 220, flaw: None, told: false, mix }
     }
@@ -56,6 +59,9 @@ impl Plan {
             Flaw::FlushNotDurable | Flaw::CursorIgnored => &[Rough],
             Flaw::RecordStageOnly => &[Busy, Rough, Narrow],
             Flaw::EqualRootsNaive | Flaw::NamesNothing => &[Busy, Narrow],
+            Flaw::ClosingCovers => &[Closes],
+            Flaw::TableLost => &[Rough, Closes],
+            Flaw::TablesTaken => &[Busy, Closes],
             Flaw::CutFirst
             | Flaw::NoSettle
             | Flaw::NeedNotSend
@@ -122,4 +128,10 @@ pub enum Flaw {
     SameLife,
     /// Replay takes every row for as new as the newest flush, however far that came.
     CursorIgnored,
+    /// What a closing names counts as applied, whether or not it was.
+    ClosingCovers,
+    /// A start reads the open entries of its vectors alone.
+    TableLost,
+    /// A peer's table of closed lives is taken for the own one.
+    TablesTaken,
 }

@@ -97,6 +97,9 @@ impl World {
             self.perhaps_return(node);
             return Ok(());
         }
+        if self.plan.with(Ingredient::Closes) && self.rng.random_bool(0.06) {
+            return self.close_lives(node);
+        }
         if self.plan.with(Ingredient::Busy) && self.rng.random_bool(0.35) {
             if self.rng.random_bool(0.75) {
                 return self.step_session();
@@ -183,6 +186,7 @@ impl World {
             if group.stamp <= self.said[number] {
                 return Err((number, Fault::Stamp));
             }
+            self.checks.closings.tell(&group);
             let told = self.oracle.tell(&group, observed.clone(), edits, now_ms);
             told.map_err(|fault| (number, fault))?;
             observed.raise(group.last());
@@ -204,6 +208,7 @@ impl World {
                 Signal::Visible { .. } => self.count("visible"),
                 Signal::Broke { .. } => return Err((number, Fault::Broke)),
                 Signal::Alarm(Alarm::Skew { .. }) => self.count("skews"),
+                Signal::Alarm(Alarm::Reopened { .. }) => self.count("reopened"),
                 Signal::Alarm(alarm @ (Alarm::Fork { .. } | Alarm::Divergence { .. })) => {
                     return Err((number, Fault::Alarm(alarm)));
                 }
@@ -252,6 +257,9 @@ impl World {
     }
 
     fn hear(&mut self, from: usize, to: usize, payload: Bytes) -> Result<(), At> {
+        if self.plan.has(Flaw::ClosingCovers) {
+            self.cover_closed(from, to, &payload)?;
+        }
         let payload = if self.plan.has(Flaw::Fifo) { without_deps(&payload) } else { payload };
         self.input(to, [Input::Remote { from: node_id(from), payload }], &[]).map(drop)
     }
@@ -265,11 +273,17 @@ impl World {
         self.catch_up(from, to)
     }
 
-    /// `to` gets every group that it lacks and the durable log of `from` still reaches.
+    /// `to` names its open entries, and gets every group that it then seems to lack and the durable log of `from` still
+    /// reaches.
     pub(super) fn catch_up(&mut self, from: usize, to: usize) -> Result<(), At> {
         self.sync(from);
+        let vector = self.nodes[to].vector();
+        let has = self.nodes[from].replica.resolve(&space(), &vector.named());
+        if !vector.includes(&has) {
+            return Err((from, Fault::Claim));
+        }
         for author in self.nodes[from].shelf.authors() {
-            let mut seq = self.nodes[to].vector().seq(author);
+            let mut seq = has.seq(author);
             while let Some(payload) = self.nodes[from].shelf.after(author, seq) {
                 let span = wire::decode_span(&payload).expect("a stored group decodes").expect("it is a group");
                 seq = span.last;

@@ -89,8 +89,20 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
         ("leases", number(host.data.leases_known())),
         ("leases_withdrawn", Fact::count(host.stats.leases_withdrawn)),
     ];
+    facts.extend(lives(&host.peers));
     facts.extend(membership(&host.peers));
     facts
+}
+
+/// What is known of lives, all namespaces together: entries of vectors, entries of tables of closed lives.
+fn lives(peers: &Peers) -> [(&'static str, Fact); 3] {
+    let open = peers.vectors().values().map(|vector| vector.open().count()).sum::<usize>();
+    let closed = peers.vectors().values().map(|vector| vector.closed().len()).sum::<usize>();
+    [
+        ("lives_open", Fact::count(open as u64)),
+        ("lives_closed", Fact::count(closed as u64)),
+        ("lives_reopened", Fact::count(peers.reopened)),
+    ]
 }
 
 /// What membership tells of itself.

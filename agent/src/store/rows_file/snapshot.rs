@@ -13,7 +13,7 @@ use everett_mesh_proto::vector::Vector;
 use everett_mesh_proto::wire::decode_row;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
-use super::{Bytes, FACTS, GISTS, NODES, ROWS, VECTORS, decode_vector, read_facts};
+use super::{Bytes, CLOSED, FACTS, GISTS, NODES, ROWS, VECTORS, decode_closed, decode_vector, read_facts};
 use crate::store::error::StoreError;
 use crate::store::facts::Progress;
 
@@ -44,6 +44,7 @@ impl Snapshot {
             let vector = decode_vector(vector.value()).ok_or(StoreError::Fact("vectors"))?;
             vectors.insert(space, vector);
         }
+        read_closed(transaction, &mut vectors)?;
         let gists = match transaction.open_table(GISTS) {
             Ok(table) => Some(table),
             Err(redb::TableError::TableDoesNotExist(_)) => None,
@@ -117,6 +118,23 @@ impl Snapshot {
     pub(in crate::store) fn gists(&self) -> Option<&impl ReadableTable<Bytes, Bytes>> {
         self.gists.as_ref()
     }
+}
+
+/// Adds the closed lives to vectors of open ones; a file of the first version knows of none.
+fn read_closed(transaction: &ReadTransaction, vectors: &mut BTreeMap<Space, Vector>) -> Result<(), StoreError> {
+    let table = match transaction.open_table(CLOSED) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in table.iter()? {
+        let (space, closed) = entry?;
+        let space = Space::new(space.value()).map_err(|_| StoreError::Fact("closed"))?;
+        let closed = decode_closed(closed.value()).ok_or(StoreError::Fact("closed"))?;
+        let vector = vectors.entry(space).or_default();
+        *vector = Vector::assemble(std::mem::take(vector), closed);
+    }
+    Ok(())
 }
 
 /// Reads a stored row.

@@ -54,6 +54,47 @@ fn facts_and_vectors_survive_a_restart() {
 }
 
 #[test]
+fn closed_lives_keep_their_bytes_and_survive_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("rows.redb");
+    let (last, by) = (Dot { replica: ReplicaId([6; 16]), seq: 3 }, Dot { replica: ReplicaId([7; 16]), seq: 9 });
+    let mut closed = vector(9);
+    closed.raise(last);
+    assert!(closed.close(last, by));
+    let bytes = encode_closed(closed.closed());
+    let frozen = [&[6; 16][..], &3_u64.to_le_bytes(), &[7; 16], &9_u64.to_le_bytes()].concat();
+    assert_eq!(bytes, frozen, "a changed byte needs a new ROWS_FORMAT_VERSION");
+    assert_eq!(decode_closed(&bytes[1..]), None);
+    let file = RowsFile::open(&path, 1 << 20, placer()).unwrap();
+    file.write_facts(&facts()).unwrap();
+    let batch = file.begin().unwrap();
+    batch.set_vector(&Space::numbered(0), &closed).unwrap();
+    batch.set_closed(&Space::numbered(0), closed.closed()).unwrap();
+    batch.commit().unwrap();
+    drop(file);
+    let file = RowsFile::open(&path, 1 << 20, placer()).unwrap();
+    assert_eq!(file.snapshot().unwrap().vectors().get(&Space::numbered(0)), Some(&closed));
+}
+
+#[test]
+fn a_file_of_the_first_format_has_no_closed_lives_and_still_opens() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("rows.redb");
+    let file = RowsFile::open(&path, 1 << 20, placer()).unwrap();
+    file.write_facts(&facts()).unwrap();
+    let batch = file.begin().unwrap();
+    batch.set_vector(&Space::numbered(0), &vector(9)).unwrap();
+    batch.transaction.delete_table(CLOSED).unwrap();
+    batch.transaction.open_table(FACTS).unwrap().insert("format", [1, 0, 0, 0].as_slice()).unwrap();
+    batch.commit().unwrap();
+    assert_eq!(file.facts().unwrap(), Some(facts()));
+    assert_eq!(file.snapshot().unwrap().vectors().get(&Space::numbered(0)), Some(&vector(9)));
+    // The next start writes the present format.
+    file.write_facts(&facts()).unwrap();
+    assert_eq!(file.snapshot().unwrap().vectors().get(&Space::numbered(0)), Some(&vector(9)));
+}
+
+#[test]
 fn a_snapshot_does_not_see_what_comes_later() {
     let dir = TempDir::new().unwrap();
     let file = RowsFile::open(&dir.path().join("rows.redb"), 1 << 20, placer()).unwrap();

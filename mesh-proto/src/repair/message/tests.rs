@@ -7,12 +7,17 @@ use super::super::look::{Buckets, Named};
 use super::*;
 use crate::id::{Dot, ReplicaId};
 use crate::rows::Kind;
+use crate::vector::Closing;
 use crate::wire::{decode_datagram, encode_datagram};
 
-fn messages() -> [Message; 5] {
+fn messages() -> [Message; 6] {
     let space = Space::numbered(0);
-    let vector: Vector = [Dot { replica: ReplicaId([0xaa; 16]), seq: 300 }].into_iter().collect();
+    let named = [Dot { replica: ReplicaId([0xaa; 16]), seq: 300 }].into_iter().collect();
     let root = Hash([0xbb; 32]);
+    let by = Dot { replica: ReplicaId([0xaa; 16]), seq: 299 };
+    let closed: Closed = [(ReplicaId([0xa9; 16]), Closing { last: 3, by })].into_iter().collect();
+    let vector = Brief { named, closed: None };
+    let brief = Brief { closed: Some(Hash([0xee; 32])), ..vector.clone() };
     let child = Path::ROOT.children().nth(1).expect("a root has children");
     let sights = vec![
         (Path::ROOT, Sight::Inner(vec![[0xcc; 16], [0; 16]])),
@@ -37,11 +42,12 @@ fn messages() -> [Message; 5] {
         Look::Rest([0xee; 16]),
     ];
     [
-        Message::Open(Open { space, vector: vector.clone(), root, count: 300, glance: glance() }),
-        Message::Answer(Answer { vector, is_equal: true, turn: Turn::default() }),
+        Message::Open(Open { space, vector, root, count: 300, glance: glance() }),
+        Message::Answer(Answer { vector: brief, is_equal: true, turn: Turn::default() }),
         Message::Turn(turn),
         Message::Turn(Turn::default()),
         Message::Turn(Turn { looks, ..Turn::default() }),
+        Message::Closed(closed),
     ]
 }
 
@@ -50,10 +56,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-const FROZEN: [&str; 5] = [
-    "0100013001aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac02bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
-     bbbbbbbbbbac02020405080606060606060606",
-    "010101aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac02010000000000000000",
+const FROZEN: [&str; 6] = [
+    "0100013001aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac0200bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+     bbbbbbbbbbbbac02020405080606060606060606",
+    "010101aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac0201eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\
+     eeeeeeee010000000000000000",
     "0102000200000002cccccccccccccccccccccccccccccccc0000000000000000000000000000000001010101ac02dddddddd\
      dddddddddddddddddddddddd0118013000000000000001026b0000010000000000000000000003726f770118013000000000\
      000001026b0000000000000000000000000001abababababababababababababababab020101010102020202010205020301\
@@ -61,6 +68,7 @@ const FROZEN: [&str; 5] = [
     "01020000000000000000",
     "01020600010204050806060606060606060201010200ac020203070707030e9e030000004000000040ffffff3f0408080808\
      04069f01000000800a9e0200000048ffffff3b05eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee00000000000000",
+    "010301a9a9a9a9a9a9a9a9a9a9a9a9a9a9a9a903aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab02",
 ];
 
 #[test]

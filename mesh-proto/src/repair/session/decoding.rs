@@ -89,7 +89,7 @@ impl Session {
             (Message::Answer(Answer { turn, .. }), Phase::Opening) | (Message::Turn(turn), Phase::Turning { .. }) => {
                 &turn.looks
             }
-            (Message::Open(_) | Message::Answer(_) | Message::Turn(_), _) => return None,
+            (Message::Open(_) | Message::Answer(_) | Message::Turn(_) | Message::Closed(_), _) => return None,
         };
         let shown = self.progress.looks.shown;
         looks.iter().find_map(|look| match (look, shown) {

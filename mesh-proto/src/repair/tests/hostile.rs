@@ -23,7 +23,7 @@ fn filled(number: u8, keys: usize) -> MemoryContent {
 fn begun(pin: &MemoryContent, limits: Limits, sight: Sight) -> Session {
     let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), pin);
     let turn = Turn { sights: vec![(Path::ROOT, sight)], ..Turn::default() };
-    let answer = Answer { vector: Vector::new(), is_equal: false, turn };
+    let answer = Answer { vector: Brief::default(), is_equal: false, turn };
     let Ok(()) = session.handle_input(Instant::ZERO, pin, Message::Answer(answer));
     session
 }
@@ -79,7 +79,7 @@ fn a_sight_that_no_honest_side_has_ends_the_session() {
 }
 
 fn open() -> Open {
-    Open { space: space(), vector: Vector::new(), root: Hash([1; 32]), count: 1_000, glance: Glance::default() }
+    Open { space: space(), vector: Brief::default(), root: Hash([1; 32]), count: 1_000, glance: Glance::default() }
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn silence_and_messages_out_of_place_end_the_session() {
         assert_eq!(end(&mut session), Some(Output::Failed(Failure::Broke)));
     }
     let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
-    let answer = Answer { vector: Vector::new(), is_equal: false, turn: Turn::default() };
+    let answer = Answer { vector: Brief::default(), is_equal: false, turn: Turn::default() };
     let Ok(()) = session.handle_input(Instant::ZERO, &pin, Message::Answer(answer));
     assert_eq!(end(&mut session), Some(Output::Failed(Failure::Broke)));
 }
@@ -213,6 +213,7 @@ fn damaged_repeated_and_lost_messages_never_panic_and_never_go_on_for_ever() {
         let (a, b) = (filled(1, rng.random_range(0..300)), filled(2, rng.random_range(0..300)));
         let Ok(mut left) = Session::initiate(Instant::ZERO, limits, placer(), space(), &a);
         let Ok(vector) = a.vector(&space());
+        let vector = Brief::from(&vector);
         let Ok(mut right) = Session::respond(Instant::ZERO, limits, placer(), Open { vector, ..open() }, &b);
         let (mut said, mut messages) = (Vec::new(), 0);
         left.poll_output();

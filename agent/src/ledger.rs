@@ -236,7 +236,7 @@ impl Ledger {
 
     fn timeout(&self) -> Option<Duration> {
         let replica = self.host.data.replica.poll_timeout().map(|deadline| deadline.at);
-        let drain = self.timers.drain.as_ref().map(Drain::next);
+        let drain = self.timers.drain.map(|drain| drain.next(self.now.mono));
         let wait = self.links.waits().filter_map(|(_, wait)| wait.until()).min();
         let push = self.host.peers.push.poll_timeout().map(|deadline| deadline.at);
         let next = [replica, push, self.flush_at(), drain, wait, self.timers.accept].into_iter().flatten().min()?;

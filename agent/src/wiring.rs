@@ -11,7 +11,7 @@
 //!
 //! The order of a start: certificates, claims on the UDP port and the clients' socket, store, replay, threads, socket. So a
 //! second agent is refused before it touches a store, and the socket answers only when everything does.
-//! The order of an end: clients drain, membership leaves, the net closes, the threads end, the rest is flushed.
+//! The order of an end: clients drain, peers take what was written, membership leaves, the net closes, the threads end, the rest is flushed.
 
 mod signals;
 mod threads;

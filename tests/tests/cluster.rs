@@ -227,6 +227,18 @@ fn an_agent_that_is_told_to_stop_leaves_with_everything_on_disk() {
 }
 
 #[test]
+fn what_was_written_just_before_a_stop_is_at_the_peers_once_it_has_ended() {
+    let mut cluster = Cluster::of(3);
+    let mut pipe = redis::pipe();
+    (0..5_000).for_each(|number| drop(pipe.set(format!("k:{number}"), number).ignore()));
+    pipe.query::<()>(&mut cluster.client(2)).expect("local writes succeed");
+    cluster.agent(2).stop();
+    for index in [0, 1] {
+        assert_eq!(cmd("DBSIZE").query::<u64>(&mut cluster.client(index)).unwrap(), 5_000, "at agent {index}");
+    }
+}
+
+#[test]
 fn two_processes_do_not_share_one_state_directory() {
     let mut cluster = Cluster::laid_out(1);
     cluster.agent(0).start_and_serve();

@@ -106,21 +106,31 @@ fn what_a_dead_node_held_is_gone_everywhere_and_what_others_wrote_is_not() {
 
 #[test]
 fn the_smaller_side_gives_nothing_up() {
-    let mut cluster = of_little_grace(3);
-    for index in [1, 2] {
+    let mut cluster = of_little_grace(5);
+    let gone = [2, 3, 4];
+    for index in gone {
         let (key, mut client) = (format!("held:{index}"), cluster.client(index));
         set(&mut client, &key, "1");
         lease(&mut client, &[&key]);
     }
     cluster.wait_until_converged();
-    cluster.agent(1).kill();
-    cluster.agent(2).kill();
-    for name in ["b", "c"] {
+    gone.into_iter().for_each(|index| cluster.agent(index).kill());
+    for name in ["c", "d", "e"] {
         wait::until("it is dead", BURIED_WITHIN, || cluster.agent(0).state_of(name).as_deref() == Some("dead"));
     }
     let buried = Instant::now();
     wait::until("it would have acted by now", PATIENCE, || buried.elapsed() >= Duration::from_secs(10));
-    let mut client = cluster.client(0);
-    assert_eq!((get(&mut client, "held:1"), get(&mut client, "held:2")), (Some("1".into()), Some("1".into())));
-    assert_eq!(leases(&mut client), 2);
+    for survivor in [0, 1] {
+        let mut client = cluster.client(survivor);
+        for index in gone {
+            assert_eq!(get(&mut client, &format!("held:{index}")).as_deref(), Some("1"), "at agent {survivor}");
+        }
+        assert_eq!(leases(&mut client), 3);
+    }
+    // With one of them back, those who are here are the larger side, and the other two are given up.
+    cluster.agent(2).start_and_serve();
+    let mut client = cluster.client(1);
+    wait::until("the others are given up", BURIED_WITHIN, || leases(&mut client) == 1);
+    assert_eq!(get(&mut client, "held:2").as_deref(), Some("1"), "it is back");
+    assert_eq!(get(&mut client, "held:3"), None);
 }

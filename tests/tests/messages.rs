@@ -14,6 +14,7 @@ fn who_comes_and_goes_is_told_as_it_happens_in_numbered_lines() {
     let up = listener.line_with(&["\"event\":\"up\"", "\"node\":\"c\""]);
     assert!(up.contains("\"boot_epoch\":2"), "{up}");
     cluster.agent(1).stop();
+    listener.line_with(&["\"event\":\"draining\"", "\"node\":\"b\""]);
     listener.line_with(&["\"event\":\"left\"", "\"node\":\"b\""]);
     let facts: Vec<(String, Value)> = cmd("MESH.INFO").query(&mut cluster.client(0)).unwrap();
     let last = facts.into_iter().find(|(name, _)| name == "last_member_event").unwrap().1;

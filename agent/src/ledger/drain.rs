@@ -5,6 +5,8 @@
 //! answers has what this node wrote, and only then the node is gone. A peer that does not keep up is waited for
 //! half of the time that a drain may take; it gets the rest from the others, as after a death.
 
+use std::time::Duration;
+
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::time::Instant;
 
@@ -12,11 +14,16 @@ use super::{Ledger, LedgerError};
 use crate::api::host::Phase;
 use crate::mesh::Order;
 
+/// What word that a node is about to leave needs to come around, before word that it has left replaces it.
+const NOTICE: Duration = Duration::from_millis(250);
+
 /// A drain under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
     /// Its end, whether or not everybody took their replies.
     until: Instant,
+    /// Peers are told of it until then.
+    told_until: Instant,
     /// Until when peers are waited for; none once membership was told to take leave.
     hand_on_until: Option<Instant>,
     /// What must be durable before an early end.
@@ -25,8 +32,12 @@ pub(super) struct Drain {
 
 impl Drain {
     /// When something is to be done, whatever happens.
-    pub(super) fn next(&self) -> Instant {
-        self.hand_on_until.unwrap_or(self.until)
+    pub(super) fn next(&self, now: Instant) -> Instant {
+        match self.hand_on_until {
+            Some(_) if now < self.told_until => self.told_until,
+            Some(hand_on_until) => hand_on_until,
+            None => self.until,
+        }
     }
 }
 
@@ -47,7 +58,9 @@ impl Ledger {
         }
         let (now, time) = (self.now.mono, self.settings.drain_max);
         let last = self.host.data.replica.commit();
-        self.timers.drain = Some(Drain { until: now + time, hand_on_until: Some(now + time / 2), last });
+        let somebody_is_told = self.host.peers.push.peers().next().is_some();
+        let told_until = if somebody_is_told { now + NOTICE } else { now };
+        self.timers.drain = Some(Drain { until: now + time, told_until, hand_on_until: Some(now + time / 2), last });
         Ok(())
     }
 
@@ -55,7 +68,7 @@ impl Ledger {
     pub(super) fn step_drain(&mut self) {
         let Some(drain) = self.timers.drain else { return };
         let Some(hand_on_until) = drain.hand_on_until else { return };
-        let finished = self.is_durable_upto(drain.last) && self.is_answered();
+        let finished = self.now.mono >= drain.told_until && self.is_durable_upto(drain.last) && self.is_answered();
         let is_handed_on = finished && self.host.peers.hold_all_of(&self.host.data.replica);
         if is_handed_on || self.now.mono >= hand_on_until {
             self.timers.drain = Some(Drain { hand_on_until: None, ..drain });

@@ -19,7 +19,8 @@ const LEASES_PER_TURN: usize = 512;
 impl Ledger {
     /// Who is here was told: gives up what is due.
     pub(super) fn tend_leases(&mut self) -> Result<(), LedgerError> {
-        if self.host.phase != Phase::Serving || self.host.data.leases()?.is_empty() {
+        let acts = self.host.phase == Phase::Serving && !self.host.peers.fenced;
+        if !acts {
             return Ok(());
         }
         let roster = std::sync::Arc::clone(self.host.peers.roster());

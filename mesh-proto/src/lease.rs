@@ -86,8 +86,25 @@ pub struct Member<'a> {
 pub struct Warden {
     me: String,
     restart_grace: Duration,
-    /// Since when holders have not answered, as this node saw it.
-    silent: BTreeMap<String, Instant>,
+    /// Holders that do not answer.
+    silent: BTreeMap<String, Silence>,
+}
+
+/// How long a holder has not answered, as this node saw it.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    since: Instant,
+    /// Since when it may be given up: from then on the living take turns.
+    ripe: Option<Instant>,
+}
+
+impl Silence {
+    /// Whether it is the turn of somebody who waits for so long; `given_up` if nothing but the grace speaks against it.
+    fn is_due(&mut self, now: Instant, given_up: bool, grace: Duration, turn: Duration) -> bool {
+        let is_ripe = given_up && now.saturating_since(self.since) >= grace;
+        self.ripe = is_ripe.then(|| self.ripe.unwrap_or(now));
+        self.ripe.is_some_and(|ripe| now.saturating_since(ripe) >= turn)
+    }
 }
 
 impl Warden {
@@ -122,7 +139,7 @@ impl Warden {
         let unlisted_grace = self.restart_grace.max(UNLISTED_MIN);
         let (silent, restart_grace) = (&mut self.silent, self.restart_grace);
         gone.retain(|&holder| {
-            let since = *silent.entry(holder.to_owned()).or_insert(now);
+            let silence = silent.entry(holder.to_owned()).or_insert(Silence { since: now, ripe: None });
             let state = listed.get(holder).map(|member| member.state);
             let (given_up, grace) = match state {
                 Some(MemberState::Left) => (true, restart_grace),
@@ -133,7 +150,7 @@ impl Warden {
                     MemberState::Alive | MemberState::Probation | MemberState::Draining | MemberState::Unreachable,
                 ) => (false, restart_grace),
             };
-            given_up && now.saturating_since(since) >= grace + turn
+            silence.is_due(now, given_up, grace, turn)
         });
         gone.into_iter().collect()
     }

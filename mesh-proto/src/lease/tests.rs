@@ -30,6 +30,18 @@ fn the_living_act_one_after_another_once_the_grace_is_over() {
 }
 
 #[test]
+fn turns_are_taken_from_the_moment_that_somebody_may_be_given_up() {
+    let mut wardens = ["a", "b"].map(|me| Warden::new(me.to_owned(), GRACE));
+    let (silent, dead) = (mesh(&[Alive, Alive, Unreachable]), mesh(&[Alive, Alive, Dead]));
+    for second in 0..60 {
+        wardens.iter_mut().for_each(|warden| assert!(warden.due(at(second), &silent, ["c"]).is_empty()));
+    }
+    let mut acts = |second| wardens.each_mut().map(|warden| !warden.due(at(second), &dead, ["c"]).is_empty());
+    assert_eq!(acts(60), [true, false], "the grace was over long ago");
+    assert_eq!((acts(61), acts(62)), ([true, false], [true, true]));
+}
+
+#[test]
 fn who_answers_or_may_still_answer_keeps_its_leases() {
     assert_eq!(acts("a", &[Alive, Alive, Alive], "b"), None);
     assert_eq!(acts("a", &[Alive, Unreachable, Alive], "b"), None, "not dead yet");

@@ -16,9 +16,11 @@ mod link;
 mod links;
 mod listener;
 mod loading;
+mod log_side;
 mod notice;
 mod output;
 mod owed;
+mod pace;
 mod post;
 mod serve;
 mod settings;
@@ -31,7 +33,6 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use crossbeam_channel::TrySendError;
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::push::Reading;
 use everett_mesh_proto::time::{Instant, Now};
@@ -40,13 +41,15 @@ use mio::{Events, Interest, Token};
 
 use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
-use crate::store::{Sealed, StoreError};
+use crate::store::StoreError;
 
 use flush::Flushing;
 use link::Link;
 use links::Links;
 use listener::Listener;
+use log_side::LogSide;
 use owed::Owed;
+use pace::Pace;
 
 pub use inbox::{Door, Doorway, Ended};
 pub use listener::{Claim, Found, SocketError, SocketSettings, directory_of};
@@ -97,14 +100,6 @@ pub struct Ledger {
     now: Now,
 }
 
-/// What is on its way to the log, and what has arrived there.
-#[derive(Debug)]
-struct LogSide {
-    /// What the log has not taken yet.
-    backlog: Vec<Sealed>,
-    durable: Commit,
-}
-
 /// Where the loop stands with the mesh.
 #[derive(Debug, Default)]
 struct MeshSide {
@@ -123,6 +118,8 @@ struct MeshSide {
 /// When the loop has something to do by itself.
 #[derive(Debug, Default)]
 struct Timers {
+    /// Let writers go on.
+    pace: Pace,
     /// Accept again.
     accept: Option<Instant>,
     /// End, whether or not everybody took their replies; with the commit that must be durable before an early end.
@@ -147,7 +144,7 @@ impl Ledger {
             doorway,
             listener,
             links: Links::default(),
-            log: LogSide { backlog: Vec::new(), durable: host.peers.durable().upto() },
+            log: LogSide::new(host.peers.durable().upto(), settings.backlog_bytes_max, host.sessions.levels().interval),
             mesh: MeshSide::default(),
             flushing: Flushing::default(),
             timers: Timers::default(),
@@ -190,6 +187,8 @@ impl Ledger {
             self.refresh_hello();
             self.consider_serving();
             self.consider_flush();
+            self.keep_pace();
+            self.log.hand_over(&self.ports.log)?;
             self.flush();
             if knock {
                 self.accept();
@@ -204,7 +203,8 @@ impl Ledger {
     }
 
     fn sleep(&mut self, events: &mut Events) -> Result<(), LedgerError> {
-        let busy = (self.mesh.unheard || self.links.has_ready()) && !self.is_stalled();
+        let unheard = self.mesh.unheard && !self.is_paced();
+        let busy = (unheard || self.links.has_ready()) && !self.is_stalled();
         let timeout = if busy { Some(Duration::ZERO) } else { self.timeout() };
         match self.doorway.poll.poll(events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -220,13 +220,15 @@ impl Ledger {
         let drain = self.timers.drain.map(|(at, _)| at);
         let wait = self.links.waits().filter_map(|(_, wait)| wait.until()).min();
         let push = self.host.peers.push.poll_timeout().map(|deadline| deadline.at);
-        let next = [replica, push, self.flush_at(), drain, wait, self.timers.accept].into_iter().flatten().min()?;
+        let pace = self.timers.pace.resume_at(self.now.mono);
+        let next =
+            [replica, push, self.flush_at(), drain, wait, pace, self.timers.accept].into_iter().flatten().min()?;
         Some(next.saturating_since(self.clock.now().mono))
     }
 
     /// The log or the keeper does not keep up: until it does, clients wait.
     pub(super) fn is_stalled(&self) -> bool {
-        !self.log.backlog.is_empty() || self.is_memory_full()
+        self.log.is_full() || self.is_memory_full()
     }
 
     fn note(&mut self, slot: usize, event: &Event) {
@@ -260,19 +262,9 @@ impl Ledger {
         while let Some(sealed) = self.host.data.replica.seal() {
             self.flushing.logged_bytes += sealed.0.payload.len();
             self.flushing.changed = Some(self.now.mono);
-            self.log.backlog.push(sealed);
+            self.log.push(self.now.mono, sealed);
         }
-        if self.log.backlog.is_empty() {
-            return Ok(());
-        }
-        match self.ports.log.try_send(std::mem::take(&mut self.log.backlog)) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(backlog)) => {
-                self.log.backlog = backlog;
-                Ok(())
-            }
-            Err(TrySendError::Disconnected(_)) => Err(LedgerError::LogEnded),
-        }
+        self.log.hand_over(&self.ports.log)
     }
 
     fn flush(&mut self) {
@@ -364,6 +356,7 @@ impl Ledger {
         self.listener = None;
         self.leave();
         let last = self.host.data.replica.commit();
+        self.log.want(last);
         self.timers.drain.get_or_insert((self.now.mono + self.settings.drain_max, last));
     }
 
@@ -373,6 +366,6 @@ impl Ledger {
             return false;
         }
         let taken = || self.links.iter().all(|(_, link)| link.output.is_empty() && link.input.is_empty());
-        self.now.mono >= until || (self.mesh.left && self.log.durable >= last && self.log.backlog.is_empty() && taken())
+        self.now.mono >= until || (self.mesh.left && self.log.durable >= last && self.log.is_handed_over() && taken())
     }
 }

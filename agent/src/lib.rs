@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod courier;
+pub mod durability;
 pub mod exit;
 pub mod identity;
 pub mod keeper;

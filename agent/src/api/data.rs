@@ -195,8 +195,7 @@ pub struct Data {
 impl Data {
     /// The keys of `replica` in the rows of a store.
     pub fn new(replica: Replica, memtable: Memtable) -> Self {
-        let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
-        let spaces: Vec<Space> = numbers.map(Space::numbered).collect();
+        let spaces: Vec<Space> = (0..NUMBERED_SPACES).map(Space::numbered).collect();
         let tallies = vec![Tally::default(); spaces.len()];
         Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces, tallies, watched: None } }
     }

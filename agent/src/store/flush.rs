@@ -53,6 +53,8 @@ pub struct FlushJob {
     settled: Settled,
     progress: Progress,
     cursor: Vec<u8>,
+    /// Bytes of frozen rows that are in the file by now.
+    carried: usize,
     /// Places whose rows this flush has changed so far, by namespace.
     changed: Vec<(Space, Vec<u64>)>,
 }
@@ -89,17 +91,24 @@ struct Chunk<'a> {
     writes: Vec<(RowKey, Option<Cow<'a, [u8]>>)>,
     /// Where the next chunk begins; `None` after the last row.
     cursor: Option<Vec<u8>>,
+    /// What the frozen rows among them take in memory.
+    frozen_bytes: usize,
 }
 
 impl FlushJob {
     pub(super) fn new(file: RowsFile, base: Arc<Snapshot>, frozen: Frozen, settled: Settled) -> Box<Self> {
         let progress = base.progress().clone();
-        Box::new(Self { file, base, frozen, settled, progress, cursor: Vec::new(), changed: Vec::new() })
+        Box::new(Self { file, base, frozen, settled, progress, cursor: Vec::new(), carried: 0, changed: Vec::new() })
     }
 
     /// The commit that the file will describe.
     pub fn commit(&self) -> Commit {
         self.settled.commit
+    }
+
+    /// About how many bytes of the frozen rows it has carried out so far.
+    pub fn carried(&self) -> usize {
+        self.carried
     }
 
     /// Runs to the end.
@@ -120,6 +129,7 @@ impl FlushJob {
         let batch = self.file.begin()?;
         write_rows(&batch, &chunk.writes)?;
         chunk.writes.iter().for_each(|(key, _)| self.note_changed(key));
+        self.carried += chunk.frozen_bytes;
         let to = self.settled.commit;
         if let Some(cursor) = chunk.cursor {
             self.progress = self.progress.advanced(to, &cursor);
@@ -174,7 +184,7 @@ impl FlushJob {
         let mut frozen = table.from(&self.cursor).peekable();
         let mut stored = self.rows_under_cuts()?.peekable();
         let mut writes = Vec::new();
-        let (mut bytes, mut scanned) = (0, 0);
+        let (mut bytes, mut scanned, mut frozen_bytes) = (0, 0, 0);
         loop {
             if let Some(Err(_)) = stored.peek() {
                 stored.next().transpose()?;
@@ -183,11 +193,14 @@ impl FlushJob {
             let key = match (frozen.peek().map(|slot| slot.key()), below) {
                 (Some(above), Some(below)) => row_key(above.min(below)),
                 (Some(key), None) | (None, Some(key)) => row_key(key),
-                (None, None) => return Ok(Chunk { writes, cursor: None }),
+                (None, None) => return Ok(Chunk { writes, cursor: None, frozen_bytes }),
             };
             let below = stored.next_if(|entry| entry.as_ref().is_ok_and(|entry| entry.0 == key)).transpose()?;
             let write = match (frozen.next_if(|slot| slot.key() == key.as_bytes()), below) {
-                (Some(slot), _) => Some(self.carried(&key, slot)),
+                (Some(slot), _) => {
+                    frozen_bytes += slot.bytes();
+                    Some(self.carried_as(&key, slot))
+                }
                 (None, Some((_, row, at))) => self.changed_by_cuts(&key, &row, at).map(|row| stored_bytes(&row)),
                 (None, None) => None,
             };
@@ -198,13 +211,13 @@ impl FlushJob {
                 writes.push((key, value));
             }
             if writes.len() >= limit.rows || scanned >= limit.rows_scanned || bytes >= limit.bytes {
-                return Ok(Chunk { writes, cursor: Some(cursor) });
+                return Ok(Chunk { writes, cursor: Some(cursor), frozen_bytes });
             }
         }
     }
 
     /// What a frozen row is carried out as.
-    fn carried<'a>(&self, key: &RowKey, slot: &'a Slot) -> Option<Cow<'a, [u8]>> {
+    fn carried_as<'a>(&self, key: &RowKey, slot: &'a Slot) -> Option<Cow<'a, [u8]>> {
         let is_cut = self.frozen.cuts.iter().any(|(at, _)| *at > slot.at());
         match slot.encoded() {
             Some(bytes) if !is_cut => (!bytes.is_empty()).then_some(Cow::Borrowed(bytes)),

@@ -28,5 +28,7 @@ mod pubsub;
 mod server;
 mod strings;
 
+pub use connection::NUMBERED_SPACES;
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -24,7 +24,9 @@ use everett_mesh_proto::membership;
 use serde::Deserialize;
 
 pub use error::{ConfigError, Place, Relation};
-pub use units::{Letters, Mode, Seed, Share};
+pub use units::{Letters, Mode, Namespaces, Seed, Share};
+
+use crate::durability::{Durability, Levels};
 
 /// The documented example that ships with the agent; its values are the defaults.
 pub const EXAMPLE: &str = include_str!("../everett.example.toml");
@@ -100,6 +102,25 @@ pub struct StoreConfig {
     /// Size of one log segment.
     #[serde(deserialize_with = "units::size")]
     pub segment_bytes: u64,
+    /// When writes are answered where nobody chose another level.
+    pub durability: Durability,
+    /// Namespaces that have another level.
+    pub durability_namespaces: Namespaces,
+    /// The most that lies between an answer and the disk at the level `interval`.
+    #[serde(deserialize_with = "units::duration")]
+    pub durability_interval: Duration,
+}
+
+impl StoreConfig {
+    /// When writes are answered, by namespace.
+    pub fn levels(&self) -> Levels {
+        Levels::new(self.durability_interval, self.durability, &self.durability_namespaces.0)
+    }
+
+    /// When a sync begins that nobody waits for: what is left of the interval is for the disk.
+    pub fn sync_after(&self) -> Duration {
+        self.durability_interval / 2
+    }
 }
 
 /// What a client or a peer may ask for at most.
@@ -277,7 +298,15 @@ impl Default for SocketConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { memtable_bytes: Share::Auto, cache_bytes: Share::Auto, log_bytes: 1 << 30, segment_bytes: 64 << 20 }
+        Self {
+            memtable_bytes: Share::Auto,
+            cache_bytes: Share::Auto,
+            log_bytes: 1 << 30,
+            segment_bytes: 64 << 20,
+            durability: Durability::Commit,
+            durability_namespaces: Namespaces::default(),
+            durability_interval: Duration::from_secs(1),
+        }
     }
 }
 

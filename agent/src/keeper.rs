@@ -239,7 +239,11 @@ impl Keeper {
         let Some(Flush { job, pin, acknowledged }) = self.flush.take() else { return Ok(()) };
         let upto = job.commit().0;
         match job.step(ChunkLimit::default())? {
-            FlushStep::More(job) => self.flush = Some(Flush { job, pin, acknowledged }),
+            FlushStep::More(job) => {
+                // The next chunk says more.
+                drop(self.tools.ledger.try_send(Notice::Carried(job.carried_bytes())));
+                self.flush = Some(Flush { job, pin, acknowledged });
+            }
             FlushStep::Done(flushed) => {
                 let snapshot = Arc::clone(flushed.snapshot());
                 // If the ledger has ended, nobody waits for it.

@@ -19,9 +19,11 @@ mod link;
 mod links;
 mod listener;
 mod loading;
+mod log_side;
 mod notice;
 mod output;
 mod owed;
+mod pace;
 mod post;
 mod serve;
 mod settings;
@@ -34,9 +36,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use crossbeam_channel::TrySendError;
 use everett_mesh_proto::lease::Warden;
-use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::push::Reading;
 use everett_mesh_proto::time::{Instant, Now};
 use mio::event::Event;
@@ -44,14 +44,16 @@ use mio::{Events, Interest, Token};
 
 use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
-use crate::store::{Sealed, StoreError};
+use crate::store::StoreError;
 
 use drain::Drain;
 use flush::Flushing;
 use link::Link;
 use links::Links;
 use listener::Listener;
+use log_side::LogSide;
 use owed::Owed;
+use pace::Pace;
 
 pub use inbox::{Door, Doorway, Ended};
 pub use listener::{Claim, Found, SocketError, SocketSettings, directory_of};
@@ -102,14 +104,6 @@ pub struct Ledger {
     now: Now,
 }
 
-/// What is on its way to the log, and what has arrived there.
-#[derive(Debug)]
-struct LogSide {
-    /// What the log has not taken yet.
-    backlog: Vec<Sealed>,
-    durable: Commit,
-}
-
 /// Where the loop stands with the mesh.
 #[derive(Debug)]
 struct MeshSide {
@@ -140,6 +134,8 @@ impl MeshSide {
 /// When the loop has something to do by itself.
 #[derive(Debug, Default)]
 struct Timers {
+    /// Let writers go on.
+    pace: Pace,
     /// Accept again.
     accept: Option<Instant>,
     /// End.
@@ -164,7 +160,7 @@ impl Ledger {
             doorway,
             listener,
             links: Links::default(),
-            log: LogSide { backlog: Vec::new(), durable: host.peers.durable().upto() },
+            log: LogSide::new(host.peers.durable().upto(), settings.backlog_bytes_max, host.sessions.levels().interval),
             mesh: MeshSide::new(Warden::new(host.about.node.clone(), settings.restart_grace)),
             flushing: Flushing::default(),
             timers: Timers::default(),
@@ -209,6 +205,8 @@ impl Ledger {
             self.refresh_hello();
             self.consider_serving();
             self.consider_flush();
+            self.keep_pace();
+            self.log.hand_over(&self.ports.log)?;
             self.flush();
             if knock {
                 self.accept();
@@ -223,7 +221,8 @@ impl Ledger {
     }
 
     fn sleep(&mut self, events: &mut Events) -> Result<(), LedgerError> {
-        let busy = (self.mesh.unheard || self.links.has_ready()) && !self.is_stalled();
+        let unheard = self.mesh.unheard && !self.is_paced();
+        let busy = (unheard || self.links.has_ready()) && !self.is_stalled();
         let timeout = if busy { Some(Duration::ZERO) } else { self.timeout() };
         match self.doorway.poll.poll(events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -239,13 +238,15 @@ impl Ledger {
         let drain = self.timers.drain.map(|drain| drain.next(self.now.mono));
         let wait = self.links.waits().filter_map(|(_, wait)| wait.until()).min();
         let push = self.host.peers.push.poll_timeout().map(|deadline| deadline.at);
-        let next = [replica, push, self.flush_at(), drain, wait, self.timers.accept].into_iter().flatten().min()?;
+        let pace = self.timers.pace.resume_at(self.now.mono);
+        let next =
+            [replica, push, self.flush_at(), drain, wait, pace, self.timers.accept].into_iter().flatten().min()?;
         Some(next.saturating_since(self.clock.now().mono))
     }
 
     /// The log or the keeper does not keep up: until it does, clients wait.
     pub(super) fn is_stalled(&self) -> bool {
-        !self.log.backlog.is_empty() || self.is_memory_full()
+        self.log.is_full() || self.is_memory_full()
     }
 
     fn note(&mut self, slot: usize, event: &Event) {
@@ -279,19 +280,9 @@ impl Ledger {
         while let Some(sealed) = self.host.data.replica.seal() {
             self.flushing.logged_bytes += sealed.0.payload.len();
             self.flushing.changed = Some(self.now.mono);
-            self.log.backlog.push(sealed);
+            self.log.push(self.now.mono, sealed);
         }
-        if self.log.backlog.is_empty() {
-            return Ok(());
-        }
-        match self.ports.log.try_send(std::mem::take(&mut self.log.backlog)) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(backlog)) => {
-                self.log.backlog = backlog;
-                Ok(())
-            }
-            Err(TrySendError::Disconnected(_)) => Err(LedgerError::LogEnded),
-        }
+        self.log.hand_over(&self.ports.log)
     }
 
     fn flush(&mut self) {

@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod courier;
+pub mod durability;
 pub mod exit;
 pub mod exporter;
 pub mod identity;

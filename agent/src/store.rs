@@ -41,7 +41,7 @@ pub use flush::{ChunkLimit, FlushJob, FlushStep, Flushed};
 pub use log_dir::{LogDir, LogSettings, Recyclable, Spare, SpareRequest};
 pub use log_index::{LogIndex, Mark, SegmentSummary};
 pub use log_reader::LogReader;
-pub use log_thread::{Committed, LogInbox, LogRequest, LogSink, Sealed};
+pub use log_thread::{Batch, Committed, LogInbox, LogRequest, LogSink, Sealed};
 pub use memtable::{Memtable, Spent};
 pub use open::{Store, StoreConfig};
 pub use panics::{blame_library, guarded};

@@ -36,6 +36,7 @@ use crate::api::data::Data;
 use crate::api::host::{Host, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::durability::Durability;
 use crate::exporter;
 use crate::identity::NodeIdentity;
 use crate::ledger::{Claim, LedgerError, SocketError, SocketSettings};
@@ -205,17 +206,26 @@ fn host(config: &Config, data: Data, durable: Durable, about: About, seed: u64) 
     host.value_bytes_max = usize::try_from(config.limits.value_max).unwrap_or(usize::MAX);
     host.about = about;
     host.settings = shown_settings(config);
+    host.sessions.set_levels(config.store.levels());
     host.set_classes(config.socket.notify_keyspace_events.0);
     let is_new = host.data.replica.commit() == Commit(0) && !config.seeds.is_empty();
     host.phase = if is_new { Phase::Loading } else { Phase::Serving };
     host
 }
 
+/// What comes nearest in Redis.
+fn appendfsync(level: Durability) -> &'static str {
+    match level {
+        Durability::Commit => "always",
+        Durability::Interval => "everysec",
+    }
+}
+
 /// The configuration under the names that clients of Redis ask for.
 fn shown_settings(config: &Config) -> Vec<(&'static str, String)> {
     let text = |text: &str| text.to_owned();
     vec![
-        ("appendfsync", text("always")),
+        ("appendfsync", text(appendfsync(config.store.durability))),
         ("appendonly", text("yes")),
         ("databases", text("16")),
         ("maxclients", config.limits.clients_max.to_string()),

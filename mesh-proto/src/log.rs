@@ -1,9 +1,10 @@
 //! *Durable before said*, as types.
 //!
 //! A machine hands out what it has to say only as [`Held`]; `Held` opens only with a [`Durable`]; and a `Durable` is made
-//! only in [`Log::commit`], after the medium has synced. Nobody has to remember an order of calls. The medium (segments
-//! on disk, memory, a simulated disk) is the shell's; an error from it ends the process, because after a failed sync
-//! nobody knows what the disk holds.
+//! only in [`Log::sync`], after the medium has synced. Nobody has to remember an order of calls. Between a record's
+//! [`append`](Log::append) and the next sync nothing is promised of it, so a sync may be put off at nobody's expense but of
+//! those who agreed to it. The medium (segments on disk, memory, a simulated disk) is the shell's; an error from it ends the
+//! process, because after a failed sync nobody knows what the disk holds.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ pub struct Record {
     pub payload: Bytes,
 }
 
-/// Proof that every commit up to its number is on stable storage. Only [`Log::commit`] and [`Log::resume`] make one.
+/// Proof that every commit up to its number is on stable storage. Only [`Log::sync`] and [`Log::resume`] make one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Durable(Commit);
 
@@ -64,36 +65,61 @@ impl<T> Held<T> {
     }
 }
 
-/// Where records go: appends a group and syncs it.
+/// Where records go. What is appended may be lost, whole or in part, until it is synced.
 pub trait Medium {
     /// Why the medium failed; after it nothing more may be appended.
     type Error;
 
-    /// Appends `group` and returns once it is on stable storage.
-    fn append(&mut self, group: &[Record]) -> Result<(), Self::Error>;
+    /// Appends `records`; none of them need be on stable storage when this returns.
+    fn append(&mut self, records: &[Record]) -> Result<(), Self::Error>;
+
+    /// Returns once everything appended is on stable storage.
+    fn sync(&mut self) -> Result<(), Self::Error>;
 }
 
 /// The log: the only maker of [`Durable`].
 #[derive(Debug)]
 pub struct Log<M> {
     medium: M,
+    appended: Commit,
     durable: Durable,
 }
 
 impl<M: Medium> Log<M> {
     /// A log over `medium`, whose records up to `last` were read back and are therefore durable.
     pub fn resume(medium: M, last: Commit) -> Self {
-        Self { medium, durable: Durable(last) }
+        Self { medium, appended: last, durable: Durable(last) }
     }
 
-    /// Appends the records of a group, in order, and syncs. `None` if the group is empty.
-    pub fn commit(&mut self, group: &[Record]) -> Result<Option<Durable>, M::Error> {
-        let Some(last) = group.last() else { return Ok(None) };
-        let follows = group.iter().zip(1..).all(|(record, step)| record.commit.0 == self.durable.0.0 + step);
+    /// Appends records in order; they are durable after the next sync.
+    pub fn append(&mut self, records: &[Record]) -> Result<(), M::Error> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let follows = records.iter().zip(1..).all(|(record, step)| record.commit.0 == self.appended.0 + step);
         assert!(follows, "commit numbers are dense: the log has no holes");
-        self.medium.append(group)?;
-        self.durable = Durable(last.commit);
+        self.medium.append(records)?;
+        self.appended = last.commit;
+        Ok(())
+    }
+
+    /// Makes everything appended durable. `None` if it was already.
+    pub fn sync(&mut self) -> Result<Option<Durable>, M::Error> {
+        if self.appended == self.durable.0 {
+            return Ok(None);
+        }
+        self.medium.sync()?;
+        self.durable = Durable(self.appended);
         Ok(Some(self.durable))
+    }
+
+    /// Appends records, in order, and syncs. `None` if there is nothing to be made durable.
+    pub fn commit(&mut self, records: &[Record]) -> Result<Option<Durable>, M::Error> {
+        self.append(records)?;
+        self.sync()
+    }
+
+    /// The last commit appended, durable or not.
+    pub fn appended(&self) -> Commit {
+        self.appended
     }
 
     /// What is durable so far.
@@ -118,26 +144,46 @@ mod tests {
 
     use super::*;
 
-    struct Memory(Vec<Record>);
+    /// Records, and how many of them were there at the last sync.
+    struct Memory(Vec<Record>, usize);
 
     impl Medium for Memory {
         type Error = Infallible;
 
-        fn append(&mut self, group: &[Record]) -> Result<(), Infallible> {
-            self.0.extend_from_slice(group);
+        fn append(&mut self, records: &[Record]) -> Result<(), Infallible> {
+            self.0.extend_from_slice(records);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> Result<(), Infallible> {
+            self.1 = self.0.len();
             Ok(())
         }
     }
 
+    fn record(commit: u64) -> Record {
+        Record { commit: Commit(commit), payload: Bytes::new() }
+    }
+
     #[test]
     fn what_is_held_opens_with_its_commit_and_not_before() {
-        let mut log = Log::resume(Memory(Vec::new()), Commit(0));
-        let record = |commit| Record { commit: Commit(commit), payload: Bytes::new() };
+        let mut log = Log::resume(Memory(Vec::new(), 0), Commit(0));
         let held = Held::new(Commit(2), "said");
         let Ok(Some(first)) = log.commit(&[record(1)]) else { panic!("a group of one is durable") };
         let held = held.release(first).expect_err("commit 2 is not durable yet");
         let Ok(Some(second)) = log.commit(&[record(2)]) else { panic!("a group of one is durable") };
         assert_eq!(held.release(second).ok(), Some("said"));
         assert_eq!(log.medium().0.len(), 2);
+    }
+
+    #[test]
+    fn what_is_appended_is_durable_with_the_next_sync_and_not_before() {
+        let mut log = Log::resume(Memory(Vec::new(), 0), Commit(0));
+        let Ok(()) = log.append(&[record(1)]);
+        let Ok(()) = log.append(&[record(2), record(3)]);
+        assert_eq!((log.durable().upto(), log.appended(), log.medium().1), (Commit(0), Commit(3), 0));
+        assert_eq!(log.sync().map(|durable| durable.map(Durable::upto)), Ok(Some(Commit(3))));
+        assert_eq!(log.medium().1, 3);
+        assert_eq!(log.sync(), Ok(None), "there is nothing new");
     }
 }

@@ -1,4 +1,5 @@
-//! Loaded before the C library by a test: `fdatasync` fails with EIO while the file named by `WORN_DISK` exists.
+//! Loaded before the C library by a test: `fdatasync` fails with EIO while the file named by `WORN_DISK` exists, and waits
+//! while the pipe named by `HELD_DISK` does, until somebody who opened it for writing lets go of it.
 //!
 //! It is compiled on its own, as a dynamic library, because nothing in the agent may know that its disk can be made to fail.
 
@@ -23,6 +24,10 @@ pub extern "C" fn fdatasync(file: c_int) -> c_int {
         // SAFETY: the C library gives each thread its own errno, valid for the thread's life.
         unsafe { *__errno_location() = EIO };
         return -1;
+    }
+    if let Some(pipe) = std::env::var_os("HELD_DISK").filter(|name| Path::new(name).exists()) {
+        // Whatever comes of it, the wait is over.
+        let _ = std::fs::read(pipe);
     }
     // SAFETY: the C library defines fdatasync with this signature.
     unsafe {

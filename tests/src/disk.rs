@@ -1,14 +1,13 @@
 //! A simulated disk: what was not synced may be lost, kept or torn when the power fails, sector by sector.
 //!
-//! It runs the agent's real segment code. Directory changes that were not synced survive as a random prefix, as a journaled
-//! file system keeps them; sectors of unsynced writes survive each on its own, in any combination, as a drive's cache
-//! keeps them. A budget of steps says when the power fails: inside the step that exhausts it, and every later step is
-//! refused. The same seed gives the same disk.
+//! It runs the agent's real segment code, and the real library under `rows.redb`. Directory changes that were not synced
+//! survive as a random prefix, as a journaled file system keeps them; sectors of unsynced writes, and changes of a file's
+//! length, survive each on its own, in any combination, as a drive's cache keeps them. A budget of steps says when the
+//! power fails: inside the step that exhausts it, and every later step is refused. The same seed gives the same disk.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use everett_agent::store::{Disk, DiskFile};
 use rand::{RngExt, SeedableRng};
@@ -20,14 +19,18 @@ const SECTOR: usize = 512;
 /// A directory on a simulated disk; clones are handles on the same one.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
-    state: Rc<RefCell<State>>,
+    shared: Arc<Shared>,
 }
+
+/// The library wants its file to be shareable, though one thread runs all of it.
+#[derive(Debug)]
+struct Shared(Mutex<State>);
 
 /// An open file on a simulated disk.
 #[derive(Debug)]
 pub struct SimFile {
     inode: usize,
-    state: Rc<RefCell<State>>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -44,8 +47,24 @@ struct State {
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
-    /// Sectors written since the last sync, oldest first.
-    pending: Vec<(usize, Vec<u8>)>,
+    /// What was changed since the last sync, oldest first.
+    pending: Vec<Change>,
+}
+
+/// A change that a drive makes whole or not at all.
+#[derive(Debug, Clone)]
+enum Change {
+    Sector(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Sector(offset, bytes) => put(content, *offset, bytes),
+            Self::Length(bytes) => content.resize(*bytes, 0),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -65,22 +84,22 @@ impl SimDisk {
             name_changes: Vec::new(),
             steps_left: u64::MAX,
         };
-        Self { state: Rc::new(RefCell::new(state)) }
+        Self { shared: Arc::new(Shared(Mutex::new(state))) }
     }
 
     /// The power will fail in the step after `steps` more.
     pub fn fail_after(&self, steps: u64) {
-        self.state.borrow_mut().steps_left = steps;
+        self.shared.state().steps_left = steps;
     }
 
     /// The process was killed and comes back; the operating system lived on and has lost nothing.
     pub fn restart_process(&self) {
-        self.state.borrow_mut().steps_left = u64::MAX;
+        self.shared.state().steps_left = u64::MAX;
     }
 
     /// The power is back: of what was not synced some is there and some is not.
     pub fn restart(&self) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.shared.state();
         let state = &mut *state;
         state.steps_left = u64::MAX;
         let kept = state.random.random_range(0..=state.name_changes.len());
@@ -89,13 +108,20 @@ impl SimDisk {
         }
         state.names = state.durable_names.clone();
         for file in &mut state.files {
-            for (offset, sector) in file.pending.drain(..) {
+            for change in file.pending.drain(..) {
                 if state.random.random_bool(0.5) {
-                    put(&mut file.durable, offset, &sector);
+                    change.apply(&mut file.durable);
                 }
             }
             file.now = file.durable.clone();
         }
+    }
+}
+
+impl Shared {
+    /// A test that failed with the lock in hands has failed; what it left is for nobody.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,12 +174,16 @@ fn finished(has_power: bool) -> io::Result<()> {
 impl Disk for SimDisk {
     type File = SimFile;
 
+    fn reopen(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.state.borrow().names.keys().cloned().collect())
+        Ok(self.shared.state().names.keys().cloned().collect())
     }
 
     fn create(&self, name: &str) -> io::Result<SimFile> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.shared.state();
         let has_power = state.step()?;
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -162,16 +192,16 @@ impl Disk for SimDisk {
         state.files.push(Content::default());
         state.rename(NameChange::Set(name.to_owned(), inode));
         finished(has_power)?;
-        Ok(SimFile { inode, state: Rc::clone(&self.state) })
+        Ok(SimFile { inode, shared: Arc::clone(&self.shared) })
     }
 
     fn open(&self, name: &str) -> io::Result<SimFile> {
-        let inode = self.state.borrow().inode(name)?;
-        Ok(SimFile { inode, state: Rc::clone(&self.state) })
+        let inode = self.shared.state().inode(name)?;
+        Ok(SimFile { inode, shared: Arc::clone(&self.shared) })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.shared.state();
         let has_power = state.step()?;
         let inode = state.inode(from)?;
         state.rename(NameChange::Set(to.to_owned(), inode));
@@ -179,7 +209,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.shared.state();
         let has_power = state.step()?;
         state.inode(name)?;
         state.rename(NameChange::Remove(name.to_owned()));
@@ -187,7 +217,7 @@ impl Disk for SimDisk {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.shared.state();
         finished(state.step()?)?;
         state.durable_names = state.names.clone();
         state.name_changes.clear();
@@ -197,11 +227,11 @@ impl Disk for SimDisk {
 
 impl DiskFile for SimFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.state.borrow().files[self.inode].now.len() as u64)
+        Ok(self.shared.state().files[self.inode].now.len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let state = self.state.borrow();
+        let state = self.shared.state();
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let content = &state.files[self.inode].now;
         let bytes = content.get(offset..offset + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -210,7 +240,7 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.shared.state();
         let has_power = state.step()?;
         let file = &mut state.files[self.inode];
         let mut offset = usize::try_from(offset).map_err(io::Error::other)?;
@@ -218,19 +248,37 @@ impl DiskFile for SimFile {
         let mut rest = bytes;
         while !rest.is_empty() {
             let (sector, later) = rest.split_at(rest.len().min(SECTOR - offset % SECTOR));
-            file.pending.push((offset, sector.to_vec()));
+            file.pending.push(Change::Sector(offset, sector.to_vec()));
             offset += sector.len();
             rest = later;
         }
         finished(has_power)
     }
 
+    fn set_length(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.shared.state();
+        let has_power = state.step()?;
+        let file = &mut state.files[self.inode];
+        let change = Change::Length(usize::try_from(bytes).map_err(io::Error::other)?);
+        change.apply(&mut file.now);
+        file.pending.push(change);
+        finished(has_power)
+    }
+
+    fn claim(&self) -> io::Result<bool> {
+        // Each life has the disk for itself.
+        Ok(true)
+    }
+
+    fn give_up_cached(&self) {}
+
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.shared.state();
         finished(state.step()?)?;
         let file = &mut state.files[self.inode];
-        file.durable = file.now.clone();
-        file.pending.clear();
+        for change in file.pending.drain(..) {
+            change.apply(&mut file.durable);
+        }
         Ok(())
     }
 }

@@ -230,7 +230,9 @@ fn an_agent_that_is_told_to_stop_leaves_with_everything_on_disk() {
 fn what_was_written_just_before_a_stop_is_at_the_peers_once_it_has_ended() {
     let mut cluster = Cluster::of(3);
     let mut pipe = redis::pipe();
-    (0..5_000).for_each(|number| drop(pipe.set(format!("k:{number}"), number).ignore()));
+    for number in 0..5_000 {
+        pipe.set(format!("k:{number}"), number).ignore();
+    }
     pipe.query::<()>(&mut cluster.client(2)).expect("local writes succeed");
     cluster.agent(2).stop();
     for index in [0, 1] {

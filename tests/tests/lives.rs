@@ -52,6 +52,10 @@ impl Medium for Instantly {
     fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
         Ok(())
     }
+
+    fn sync(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 /// What survives a process.

@@ -1,5 +1,6 @@
-//! The real log over a disk whose power fails anywhere: inside an append, a roll, a recycling, a start. What was durable
-//! comes back, in order and unchanged; what was not comes back as a prefix or not at all; nothing is taken for damage.
+//! The real log over a disk whose power fails anywhere: inside an append, a sync, a roll, a recycling, a start. What was
+//! synced comes back, in order and unchanged; what was not comes back as a prefix or not at all; nothing is taken for
+//! damage. A process that is killed loses nothing that it had appended.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +25,12 @@ struct World {
     settings: LogSettings,
     /// What was handed to the log, by commit; a commit that was lost is written over.
     written: BTreeMap<u64, Bytes>,
-    /// Acknowledged up to here.
+    /// Synced up to here.
     durable: u64,
+    /// Appended up to here, synced or not.
+    appended: u64,
+    /// The part of appends that are synced at once.
+    synced: f64,
     /// Recycling was allowed up to here.
     flushed: u64,
     starts: u64,
@@ -36,7 +41,10 @@ impl World {
         let mut random = Pcg64::seed_from_u64(seed);
         let settings = LogSettings { segment_bytes: 16 << 10, spares_max: random.random_range(0..3) };
         let disk = SimDisk::new(seed);
-        Self { disk, random, settings, written: BTreeMap::new(), durable: 0, flushed: 0, starts: 0 }
+        // Some agents sync at once, some seldom.
+        let synced = [1.0, 0.3, 0.05][random.random_range(0..3)];
+        let written = BTreeMap::new();
+        Self { disk, random, settings, written, durable: 0, appended: 0, synced, flushed: 0, starts: 0 }
     }
 
     fn identity(&mut self) -> LogIdentity {
@@ -88,20 +96,27 @@ impl World {
                 let Ok(spare) = request.fulfil(&self.disk) else { return true };
                 log.medium_mut().adopt_spare(spare);
             }
-            let first = log.durable().upto().0 + 1;
+            let first = log.appended().0 + 1;
             self.written.split_off(&first);
             let count = self.random.random_range(1..8_u64).saturating_sub(3).max(1);
             let group: Vec<Record> = (first..first + count).map(|commit| self.record(commit)).collect();
-            match log.commit(&group) {
-                Ok(durable) => self.durable = durable.expect("the group is not empty").upto().0,
-                Err(_) => return true,
+            if log.append(&group).is_err() {
+                return true;
+            }
+            self.appended = log.appended().0;
+            if self.random.random_bool(self.synced) {
+                match log.sync() {
+                    Ok(durable) => self.durable = durable.expect("something was appended").upto().0,
+                    Err(_) => return true,
+                }
             }
         }
     }
 
     /// After the power is back, or the process, everything durable can be read.
     fn check(&mut self, what: &str) {
-        if self.random.random_bool(0.7) {
+        let lost_power = self.random.random_bool(0.7);
+        if lost_power {
             self.disk.restart();
         } else {
             self.disk.restart_process();
@@ -112,12 +127,15 @@ impl World {
             Err(error) => {
                 assert!(self.durable == 0, "{what}: {error}");
                 self.written.clear();
+                self.appended = 0;
                 return;
             }
         };
         let (first, last) = (log.first_commit(), log.next_commit() - 1);
         assert!(first <= self.flushed + 1, "{what}: commit {first} is the oldest, {} was flushed", self.flushed);
         assert!(last >= self.durable, "{what}: {} was durable, {last} came back", self.durable);
+        let held = lost_power || last >= self.appended;
+        assert!(held, "{what}: {} was in the kernel's hands, {last} came back", self.appended);
         let mut reader = LogReader::new(self.disk.clone(), STORE, first, last);
         let mut commits = first..=last;
         while let Some((commit, payload)) = reader.advance().unwrap_or_else(|error| panic!("{what}: {error}")) {
@@ -128,6 +146,7 @@ impl World {
         assert!(log.index().holds(&Space::numbered(0), AUTHOR, first, last), "{what}");
         // What came back is durable now: this start has read it and written behind it.
         self.durable = last;
+        self.appended = last;
     }
 }
 

@@ -13,6 +13,7 @@ use super::notify::{Classes, Event, Named, names_of};
 use super::refusal::{Refusal, Stop};
 use super::resp::{Args, Reply, parse_i64};
 use super::session::Session;
+use crate::durability::Durability;
 use crate::peers::Question;
 use crate::store::StoreError;
 
@@ -33,8 +34,24 @@ pub struct Call<'a> {
     pub command: &'static Command,
     /// What the connection does next.
     pub flow: Flow,
-    /// The greatest local commit that the reply reflects.
-    pub reflects: Commit,
+    /// What the reply reflects.
+    pub reflects: Reflects,
+}
+
+/// What something said to a client reflects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reflects {
+    /// The greatest local commit that it tells of: whatever carries it further waits until that is durable.
+    pub shown: Commit,
+    /// The commit that must be durable before it leaves.
+    pub awaited: Commit,
+}
+
+impl Reflects {
+    /// It leaves when all that it tells of is durable.
+    pub fn durably(commit: Commit) -> Self {
+        Self { shown: commit, awaited: commit }
+    }
 }
 
 /// What a connection waits for.
@@ -116,11 +133,11 @@ impl<'a> Call<'a> {
         if bytes > self.host.value_bytes_max { Err(Refusal::StringTooLong) } else { Ok(()) }
     }
 
-    /// What this connection sees of `key`; the reply waits until that is durable.
+    /// What this connection sees of `key`; the reply reflects that.
     pub fn view(&mut self, key: &[u8]) -> Result<View, StoreError> {
         let space = self.host.sessions.of(self.me).space;
         let view = self.host.data.view(self.now, space, key)?;
-        self.reflects = self.reflects.max(view.at);
+        self.reflect(space, view.at);
         let count = if view.value.is_some() {
             &mut self.host.stats.keyspace_hits
         } else {
@@ -133,7 +150,7 @@ impl<'a> Call<'a> {
         Ok(view)
     }
 
-    /// Makes these changes in one commit; the reply waits until they are durable.
+    /// Makes these changes in one commit; the reply reflects it.
     pub fn edit(&mut self, edits: Vec<Edit>) -> Result<(), Stop> {
         let space = self.host.sessions.of(self.me).space;
         self.edit_in(space, edits)
@@ -147,7 +164,7 @@ impl<'a> Call<'a> {
         let is_told = space != LEASES && self.host.sessions.notifies();
         let notices = if is_told { self.notices(space, &edits)? } else { Vec::new() };
         if let Some(commit) = self.host.data.edit(self.now, space, edits)? {
-            self.reflects = self.reflects.max(commit);
+            self.reflect(space, commit);
             self.session().wrote = Some(space);
             self.notify(space, &notices);
         }
@@ -172,7 +189,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Adds to the number under `key` in one commit; the reply waits until that is durable.
+    /// Adds to the number under `key` in one commit; the reply reflects it.
     pub fn count(&mut self, key: &[u8], by: i64) -> Result<Counted, StoreError> {
         let space = self.host.sessions.of(self.me).space;
         let notices = if self.host.sessions.notifies() {
@@ -181,7 +198,7 @@ impl<'a> Call<'a> {
             Vec::new()
         };
         let (counted, reflects) = self.host.data.add(self.now, space, key, by)?;
-        self.reflects = self.reflects.max(reflects);
+        self.reflect(space, reflects);
         if matches!(counted, Counted::Sum(_)) {
             self.session().wrote = Some(space);
             self.notify(space, &notices);
@@ -189,9 +206,23 @@ impl<'a> Call<'a> {
         Ok(counted)
     }
 
-    /// The reply speaks of rows that were not looked at one by one: it waits for everything done so far.
+    /// The reply tells of a commit in a namespace; whether it waits for that is a matter of the level there.
+    fn reflect(&mut self, space: u8, commit: Commit) {
+        self.reflects.shown = self.reflects.shown.max(commit);
+        if self.host.sessions.durability(self.me, space) == Durability::Commit {
+            self.reflects.awaited = self.reflects.awaited.max(commit);
+        }
+    }
+
+    /// The reply tells of rows that were not looked at one by one: it reflects everything done so far.
     pub fn reflects_all(&mut self) {
-        self.reflects = self.host.data.replica.commit();
+        let space = self.host.sessions.of(self.me).space;
+        self.reflect(space, self.host.data.replica.commit());
+    }
+
+    /// The reply waits until everything done so far is durable, whatever the level: it is a promise about that.
+    pub fn reflects_all_durably(&mut self) {
+        self.reflects = Reflects::durably(self.host.data.replica.commit());
     }
 
     /// The present in ms that deadlines are compared with.

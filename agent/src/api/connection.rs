@@ -55,7 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// How many numbered namespaces `SELECT` reaches.
-pub(super) const NUMBERED_SPACES: i64 = 16;
+pub const NUMBERED_SPACES: u8 = 16;
 
 fn auth(call: &mut Call<'_>) -> Result<(), Stop> {
     match call.args.len() {
@@ -164,7 +164,7 @@ fn reset(call: &mut Call<'_>) -> Result<(), Stop> {
 
 fn select(call: &mut Call<'_>) -> Result<(), Stop> {
     let index = call.int(1)?;
-    if !(0..NUMBERED_SPACES).contains(&index) {
+    if !(0..i64::from(NUMBERED_SPACES)).contains(&index) {
         return Err(Refusal::DbIndex.into());
     }
     call.session().space = u8::try_from(index).expect("a numbered namespace fits a byte");

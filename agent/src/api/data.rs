@@ -32,9 +32,7 @@ const VIEWS_BYTES_MAX: usize = 64 << 20;
 const COUNTED_MAX: u64 = 10_000;
 
 /// The number by which this agent's own rooms reach the hidden namespace of leases: no client can select it.
-pub const LEASES: u8 = 16;
-
-const _: () = assert!(LEASES as i64 == NUMBERED_SPACES, "it comes after the namespaces that clients can select");
+pub const LEASES: u8 = NUMBERED_SPACES;
 
 /// The rows of the store, and what clients saw of keys lately. Whoever changes a row does it here, so no view outlives
 /// what it was made of. All else is the memtable's.
@@ -217,8 +215,7 @@ pub struct Data {
 impl Data {
     /// The keys of `replica` in the rows of a store.
     pub fn new(replica: Replica, memtable: Memtable) -> Self {
-        let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
-        let spaces: Vec<Space> = numbers.map(Space::numbered).chain([lease::space()]).collect();
+        let spaces: Vec<Space> = (0..NUMBERED_SPACES).map(Space::numbered).chain([lease::space()]).collect();
         let tallies = vec![Tally::default(); spaces.len()];
         let views = Views::new(VIEWS_BYTES_MAX);
         let rows = KeyRows { memtable, views, spaces, tallies, watched: None, leases: None };

@@ -3,10 +3,9 @@
 //! Here stand the checks that no command makes itself: does it exist, has it the right number of words, is it answered
 //! in the agent's present phase.
 
-use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::time::Now;
 
-use super::call::{Call, Flow};
+use super::call::{Call, Flow, Reflects};
 use super::command::{Command, Flags};
 use super::host::{Host, Phase};
 use super::pubsub;
@@ -21,8 +20,10 @@ pub struct Outcome {
     pub command: Option<usize>,
     /// What the connection does next.
     pub flow: Flow,
-    /// The greatest local commit that the reply reflects.
-    pub reflects: Commit,
+    /// What the reply reflects.
+    pub reflects: Reflects,
+    /// Messages that the command published to its own connection stand before the reply.
+    pub carries_post: bool,
 }
 
 /// Executes one request of the connection in slot `me`, appending its one reply to `out`. An error is the store's.
@@ -33,21 +34,24 @@ pub fn execute(host: &mut Host, me: usize, args: Args<'_>, out: &mut Vec<u8>, no
     host.stats.commands += 1;
     let Some((number, command)) = host.table.find(&args[0]) else {
         unknown(args, &mut reply);
-        return Ok(Outcome { command: None, flow: Flow::Next, reflects: Commit(0) });
+        return Ok(Outcome { command: None, flow: Flow::Next, reflects: Reflects::default(), carries_post: false });
     };
     host.sessions.of_mut(me).last = Some((command, None));
     let start = reply.start();
-    let mut call = Call { args, reply, host, me, now, command, flow: Flow::Next, reflects: Commit(0) };
+    let mut call = Call { args, reply, host, me, now, command, flow: Flow::Next, reflects: Reflects::default() };
     let done = admitted(&call).map_err(Stop::from).and_then(|()| (command.run)(&mut call));
     match done {
         Ok(()) => {}
         Err(Stop::Refused(refusal)) => refusal.replace(&mut call.reply),
         Err(Stop::Store(error)) => return Err(error),
     }
-    let outcome = Outcome { command: Some(number), flow: call.flow, reflects: call.reflects };
+    let (flow, reflects) = (call.flow, call.reflects);
+    let mut outcome = Outcome { command: Some(number), flow, reflects, carries_post: false };
     if host.sessions.has_post() {
         // What a command publishes to its own connection comes before its reply, never inside it.
-        out.splice(start..start, host.sessions.take_post_for(me));
+        let own = host.sessions.take_post_for(me);
+        outcome.carries_post = !own.is_empty();
+        out.splice(start..start, own);
     }
     Ok(outcome)
 }

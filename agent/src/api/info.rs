@@ -12,6 +12,7 @@ use super::connection::NUMBERED_SPACES;
 use super::host::Phase;
 use super::refusal::Stop;
 use super::resp::EOL;
+use crate::durability::Durability;
 
 /// The version of Redis whose commands and error texts are followed; some clients choose by it.
 const REDIS_VERSION: &str = "7.0.15";
@@ -118,6 +119,13 @@ fn persistence(call: &mut Call<'_>, lines: &mut Lines) -> Result<(), Stop> {
     let watermark = data.rows.base().watermark();
     lines.put("loading", u8::from(call.host.phase == Phase::Loading));
     lines.put("aof_enabled", 1);
+    let sessions = &call.host.sessions;
+    let levels = sessions.levels();
+    let at_interval = levels.iter().filter(|&(_, level)| level == Durability::Interval);
+    let at_interval: Vec<String> = at_interval.map(|(number, _)| format!("db{number}")).collect();
+    lines.put("durability", sessions.durability(call.me, sessions.of(call.me).space));
+    lines.put("durability_interval", at_interval.join(","));
+    lines.put("durability_interval_ms", levels.interval.as_millis());
     lines.put("log_bytes", call.host.stats.log_bytes);
     lines.put("commit", data.replica.commit().0);
     lines.put("durable_commit", call.host.peers.durable().upto().0);
@@ -175,7 +183,6 @@ fn command_stats(call: &mut Call<'_>, lines: &mut Lines) -> Result<(), Stop> {
 
 fn keyspace(call: &mut Call<'_>, lines: &mut Lines) -> Result<(), Stop> {
     for number in 0..NUMBERED_SPACES {
-        let number = u8::try_from(number).expect("a numbered namespace fits a byte");
         let keys = call.host.data.keys_flushed(number)?;
         if keys > 0 {
             lines.put(&format!("db{number}"), format_args!("keys={keys},expires=0,avg_ttl=0"));

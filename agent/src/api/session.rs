@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use everett_mesh_proto::time::Instant;
 
-use super::command::Command;
+use super::command::{Command, Flags};
 use super::notify::{Classes, Event};
 use super::resp::Proto;
 use super::topics::{Letter, Topic, Topics};
+use crate::durability::{Durability, Levels};
 
 /// One connection's state between its commands.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Session {
     pub proto: Proto,
     /// The numbered namespace it selected.
     pub space: u8,
+    /// When its writes are answered, if it has chosen; else its namespace says.
+    pub durability: Option<Durability>,
     /// The numbered namespace it last wrote to, if it ever did.
     pub wrote: Option<u8>,
     /// When it came.
@@ -49,12 +52,18 @@ impl Session {
             library_version: Vec::new(),
             proto: Proto::Resp2,
             space: 0,
+            durability: None,
             wrote: None,
             connected,
             active: connected,
             last: None,
             heard: Default::default(),
         }
+    }
+
+    /// Whether the last command that it gave changes data.
+    pub fn is_writer(&self) -> bool {
+        self.last.is_some_and(|(command, _)| command.flags.has(Flags::WRITE))
     }
 
     /// What it listens on.
@@ -72,6 +81,7 @@ impl Session {
         self.name.clear();
         self.proto = Proto::Resp2;
         self.space = 0;
+        self.durability = None;
     }
 }
 
@@ -85,6 +95,7 @@ pub struct Sessions {
     topics: Topics,
     post: Vec<Letter>,
     classes: Classes,
+    levels: Levels,
 }
 
 impl Sessions {
@@ -150,6 +161,21 @@ impl Sessions {
         let proto = |slot: usize| slots[slot].as_ref().map_or(Proto::Resp2, |session| session.proto);
         topics.letters((channel, message), proto, |letter| post.push(letter));
         post.len() - before
+    }
+
+    /// When writes of those are answered that have not chosen.
+    pub fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// Sets it.
+    pub fn set_levels(&mut self, levels: Levels) {
+        self.levels = levels;
+    }
+
+    /// When the session in `slot` is answered about a namespace.
+    pub fn durability(&self, slot: usize, space: u8) -> Durability {
+        self.of(slot).durability.unwrap_or_else(|| self.levels.of(space))
     }
 
     /// Which changes of keys are told from now on.

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use everett_mesh_proto::wire::FRAME_LEN_MAX;
 
@@ -13,6 +14,12 @@ use super::{Config, Share};
 
 /// The largest value: a row of two siblings and their keys fits a frame with room to spare.
 const VALUE_BYTES_MAX: u64 = FRAME_LEN_MAX as u64 / 4;
+
+/// Below this a disk would do nothing but sync.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// What is promised of the level `interval`.
+const INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// A file, and the line in it where one is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +131,8 @@ pub enum Relation {
     SegmentHoldsFrame,
     /// A flush must be worth its fsync.
     MemtableIsUseful,
+    /// What `interval` loses is a second at most.
+    IntervalIsShort,
     /// A client must get the largest value back.
     OutputHoldsValue,
     /// Somebody must be let in.
@@ -132,12 +141,13 @@ pub enum Relation {
 
 impl Relation {
     /// All of them, in the order in which they are checked.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ValueIsPositive,
         Self::FrameHoldsValue,
         Self::SegmentHoldsFrame,
         Self::LogHoldsSegments,
         Self::MemtableIsUseful,
+        Self::IntervalIsShort,
         Self::OutputHoldsValue,
         Self::ClientsAreServed,
     ];
@@ -154,6 +164,7 @@ impl Relation {
                 Share::Auto => true,
                 Share::Bytes(bytes) => bytes >= 1 << 20,
             },
+            Self::IntervalIsShort => (INTERVAL_MIN..=INTERVAL_MAX).contains(&store.durability_interval),
             Self::OutputHoldsValue => limits.output_buffer_bytes >= limits.value_max,
             Self::ClientsAreServed => limits.clients_max > 0,
         }
@@ -165,6 +176,7 @@ impl Relation {
             Self::SegmentHoldsFrame => &[("store", "segment_bytes")],
             Self::LogHoldsSegments => &[("store", "log_bytes"), ("store", "segment_bytes")],
             Self::MemtableIsUseful => &[("store", "memtable_bytes")],
+            Self::IntervalIsShort => &[("store", "durability_interval")],
             Self::OutputHoldsValue => &[("limits", "output_buffer_bytes"), ("limits", "value_max")],
             Self::ClientsAreServed => &[("limits", "clients_max")],
         }
@@ -176,6 +188,7 @@ impl Relation {
             Self::SegmentHoldsFrame => "leave `segment_bytes` out for its default",
             Self::LogHoldsSegments => "raise `log_bytes` or lower `segment_bytes`",
             Self::MemtableIsUseful => "leave `memtable_bytes` out for an eighth of the memory",
+            Self::IntervalIsShort => "leave `durability_interval` out for a second",
             Self::OutputHoldsValue => "raise `output_buffer_bytes` or lower `value_max`",
             Self::ClientsAreServed => "leave `clients_max` out for its default",
         }
@@ -190,6 +203,7 @@ impl fmt::Display for Relation {
             Self::SegmentHoldsFrame => "store.segment_bytes must be at least 16MiB",
             Self::LogHoldsSegments => "store.log_bytes must be at least four times store.segment_bytes",
             Self::MemtableIsUseful => "store.memtable_bytes must be at least 1MiB",
+            Self::IntervalIsShort => "store.durability_interval must be from 10ms to 1s",
             Self::OutputHoldsValue => "limits.output_buffer_bytes must be at least limits.value_max",
             Self::ClientsAreServed => "limits.clients_max must be at least 1",
         })

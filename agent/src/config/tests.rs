@@ -97,6 +97,7 @@ fn every_relation_can_be_broken_and_is_named_with_its_line() {
         (Relation::SegmentHoldsFrame, "[store]\nsegment_bytes = \"1MiB\"\n"),
         (Relation::LogHoldsSegments, "[store]\nlog_bytes = \"65MiB\"\n"),
         (Relation::MemtableIsUseful, "[store]\nmemtable_bytes = 4096\n"),
+        (Relation::IntervalIsShort, "[store]\ndurability_interval = \"2s\"\n"),
         (Relation::OutputHoldsValue, "[limits]\noutput_buffer_bytes = 10\n"),
         (Relation::ClientsAreServed, "[limits]\nclients_max = 0\n"),
     ];
@@ -134,6 +135,23 @@ fn nonsense_sizes_modes_and_seeds_are_refused() {
     }
     for seed in ["", ":", "a:", ":1", "a:0", "a:65536", "::1:9", "a b:1", "[::1]"] {
         assert_eq!(seed.parse::<Seed>(), Err(NotASeed), "{seed}");
+    }
+}
+
+#[test]
+fn durability_is_chosen_by_namespace() {
+    let text =
+        "certificates = \"/c\"\nseeds = []\n[store]\ndurability_namespaces = { 3 = \"interval\", 15 = \"commit\" }\n";
+    let config = parse(text).unwrap();
+    let of = |text: &str, space| parse(text).unwrap().store.levels().of(space);
+    assert_eq!((of(text, 0), of(text, 3)), (Durability::Commit, Durability::Interval));
+    let other =
+        text.replace("durability_n", "durability = \"interval\"\ndurability_interval = \"100ms\"\ndurability_n");
+    assert_eq!((of(&other, 0), of(&other, 15)), (Durability::Interval, Durability::Commit));
+    assert_eq!(config.store.sync_after(), Duration::from_millis(500));
+    for line in ["_namespaces = { 16 = \"interval\" }", "_namespaces = { a = \"commit\" }", " = \"always\""] {
+        let text = refused(&format!("certificates = \"/c\"\nseeds = []\n[store]\ndurability{line}\n"));
+        assert!(text.starts_with("/etc/everett/everett.toml:4: store.durability"), "{text}");
     }
 }
 

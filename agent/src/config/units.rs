@@ -3,6 +3,7 @@
 //! Each is parsed to a number or a small type right here, so that nothing behind the configuration ever sees text. A
 //! value that parses is in range.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::memory;
+use crate::api::NUMBERED_SPACES;
 use crate::api::notify::Classes;
+use crate::durability::Durability;
 
 /// The suffixes of a size and what they multiply by.
 const SUFFIXES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -77,6 +80,21 @@ impl<'de> Deserialize<'de> for Letters {
         let text = String::deserialize(deserializer)?;
         let classes = Classes::parse(text.as_bytes()).map(Self);
         classes.ok_or_else(|| Error::invalid_value(Unexpected::Str(&text), &"letters of \"Ag$lshzxeKEtmdn\""))
+    }
+}
+
+/// Levels of some numbered namespaces, such as `{ 3 = "interval" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Namespaces(pub BTreeMap<u8, Durability>);
+
+impl<'de> Deserialize<'de> for Namespaces {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let named = BTreeMap::<String, Durability>::deserialize(deserializer)?;
+        let numbered = |(name, level): (String, Durability)| match name.parse() {
+            Ok(number) if number < NUMBERED_SPACES => Ok((number, level)),
+            Ok(_) | Err(_) => Err(Error::invalid_value(Unexpected::Str(&name), &"a namespace's number, 0 to 15")),
+        };
+        named.into_iter().map(numbered).collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -58,6 +58,7 @@ impl Ledger {
         }
         let (now, time) = (self.now.mono, self.settings.drain_max);
         let last = self.host.data.replica.commit();
+        self.log.want(last);
         let somebody_is_told = self.host.peers.push.peers().next().is_some();
         let told_until = if somebody_is_told { now + NOTICE } else { now };
         self.timers.drain = Some(Drain { until: now + time, told_until, hand_on_until: Some(now + time / 2), last });
@@ -87,7 +88,7 @@ impl Ledger {
     }
 
     fn is_durable_upto(&self, last: Commit) -> bool {
-        self.log.durable >= last && self.log.backlog.is_empty()
+        self.log.durable >= last && self.log.is_handed_over()
     }
 
     /// Whether everybody took their replies.

@@ -68,7 +68,7 @@ impl Ledger {
     /// Takes what peers said; what is left after a turn's share is taken in the next.
     pub(super) fn listen(&mut self) -> Result<(), LedgerError> {
         // What peers send waits in the net, and with it in their links, like what clients send.
-        self.mesh.unheard = self.is_stalled();
+        self.mesh.unheard = self.is_stalled() || self.is_paced();
         if self.mesh.unheard {
             return Ok(());
         }
@@ -117,6 +117,8 @@ impl Ledger {
                 for payload in groups {
                     data.replica.handle_input(self.now, &mut data.rows, Input::Remote { from: peer, payload })?;
                 }
+                // Their authors wait to hear that they are durable here.
+                self.log.want(self.host.data.replica.commit());
                 self.tell_changes()?;
             }
             OpsFrame::Ack { space, seq } => {

@@ -51,6 +51,7 @@ impl Ledger {
             return;
         }
         let Some(held) = self.host.data.rows.freeze(self.host.data.replica.settled()) else { return };
+        self.log.want(held.commit());
         let pin = self.flushing.pin_wanted.then(|| self.host.data.replica.open_pin());
         self.flushing = Flushing { held: Some((held, pin)), ..Flushing::default() };
         self.release_flush(self.host.peers.durable());
@@ -93,10 +94,15 @@ impl Ledger {
         }
     }
 
-    /// More is in memory than there should be: until the keeper is done, clients wait.
+    /// More is in memory than there should be, though writers were slowed down: until the keeper is done, clients wait.
     pub(super) fn is_memory_full(&self) -> bool {
         let rows = &self.host.data.rows;
-        rows.is_flushing() && rows.bytes() >= 2 * self.settings.flush.memtable_bytes
+        rows.is_flushing() && rows.bytes() >= self.memory_bound()
+    }
+
+    /// What the rows of a flush and those behind it may take together.
+    pub(super) fn memory_bound(&self) -> usize {
+        2 * self.settings.flush.memtable_bytes
     }
 
     /// Adopts what a session brought: what differed between the pins, and what changed here since.
@@ -118,6 +124,7 @@ impl Ledger {
         self.watch_changes();
         let data = &mut self.host.data;
         data.replica.handle_input(self.now, &mut data.rows, Input::Adopt { from, adoption })?;
+        self.log.want(self.host.data.replica.commit());
         self.tell_changes()?;
         let data = &self.host.data;
         // Else everything had come by itself meanwhile.

@@ -12,6 +12,8 @@ pub(super) struct Links {
     ready: Vec<usize>,
     /// To be flushed in this turn.
     dirty: Vec<usize>,
+    /// To be served when writers may go on.
+    paced: Vec<usize>,
     /// With replies that wait for a commit.
     holding: Vec<usize>,
     /// With a command that waits; some may have been answered since.
@@ -61,6 +63,16 @@ impl Links {
 
     pub(super) fn take_ready(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.ready)
+    }
+
+    /// Serve it when writers may go on.
+    pub(super) fn mark_paced(&mut self, slot: usize) {
+        self.paced.push(slot);
+    }
+
+    /// Writers may go on.
+    pub(super) fn mark_paced_ready(&mut self) {
+        self.ready.append(&mut self.paced);
     }
 
     /// Flush it at the end of this turn.

@@ -20,6 +20,8 @@ use crate::store::{Committed, Damage, Flushed, StoreError};
 pub enum Notice {
     /// The log: a group is on stable storage.
     Committed(Committed),
+    /// The keeper: the flush under way has carried out so many bytes so far.
+    Carried(usize),
     /// The keeper: a flush has finished.
     Flushed(Flushed),
     /// The keeper: a settled snapshot is wanted, with a pin from its commit on if a session is to work on it.
@@ -65,6 +67,7 @@ impl Ledger {
             let Some(notice) = self.doorway.inbox.next() else { return Ok(()) };
             match notice {
                 Notice::Committed(committed) => self.committed(committed),
+                Notice::Carried(bytes) => self.timers.pace.carried(self.now.mono, bytes),
                 Notice::Flushed(flushed) => self.flushed(flushed),
                 Notice::Settle { pin } => self.want_settled(pin),
                 Notice::Brought(brought) => self.adopt(*brought)?,
@@ -92,7 +95,7 @@ impl Ledger {
 
     fn committed(&mut self, committed: Committed) {
         let Committed { durable, said, took, log_bytes } = committed;
-        self.log.durable = self.log.durable.max(durable.upto());
+        self.log.committed(durable.upto());
         self.host.stats.log_bytes = log_bytes;
         self.host.metrics.record(Path::Commit, took);
         self.host.peers.committed(self.now, durable, said);

@@ -1,13 +1,16 @@
 //! One connection's replies on their way out: in order, each held until what it reflects is durable.
 //!
-//! Apart from sockets because the rule is the product's: *durable before said*, and a reply never overtakes an earlier
-//! one of its connection. Bytes lie in one buffer; a queue says where each reply ends and which commit it waits for. The
-//! greatest commit asked for so far binds all later replies, so what may be sent is always a prefix.
+//! Apart from sockets because the rule is the product's: *durable before said*, for those who have not agreed to hear
+//! earlier, and a reply never overtakes an earlier one of its connection. Bytes lie in one buffer; a queue says where each
+//! reply ends and which commit it waits for. The greatest commit asked for so far binds all later replies, so what may be
+//! sent is always a prefix.
 
 use std::collections::VecDeque;
 
 use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::time::Instant;
+
+use crate::api::call::Reflects;
 
 /// The replies of one connection that are not yet sent.
 #[derive(Debug, Default)]
@@ -19,6 +22,8 @@ pub(super) struct Output {
     sent: u64,
     /// Up to here it may have it.
     released: u64,
+    /// The greatest commit that any reply so far has told of.
+    shown: Commit,
     held: VecDeque<Held>,
 }
 
@@ -49,10 +54,16 @@ impl Output {
         &mut self.bytes
     }
 
-    /// Ends the reply just appended: it reflects `commit`.
-    pub(super) fn end_reply(&mut self, commit: Commit, command: Option<usize>, arrived: Instant) {
-        let commit = self.held.back().map_or(commit, |last| last.commit.max(commit));
+    /// Ends the reply just appended.
+    pub(super) fn end_reply(&mut self, reflects: Reflects, command: Option<usize>, arrived: Instant) {
+        self.shown = self.shown.max(reflects.shown);
+        let commit = self.waits_for().max(reflects.awaited);
         self.held.push_back(Held { end: self.end(), commit, command, arrived });
+    }
+
+    /// The greatest commit that the client may know of: what it passes on waits for that.
+    pub(super) fn shown(&self) -> Commit {
+        self.shown
     }
 
     /// The commit that everything replied so far waits for.
@@ -117,7 +128,7 @@ mod tests {
 
     fn reply(output: &mut Output, text: &str, commit: u64) {
         output.buffer().extend_from_slice(text.as_bytes());
-        output.end_reply(Commit(commit), None, Instant::ZERO);
+        output.end_reply(Reflects::durably(Commit(commit)), None, Instant::ZERO);
     }
 
     #[test]
@@ -138,6 +149,22 @@ mod tests {
         assert_eq!(output.sendable(), b"cd");
         output.advance(2);
         assert!(output.is_empty());
+    }
+
+    #[test]
+    fn a_reply_that_waits_for_nothing_shows_all_the_same_and_stays_behind_one_that_waits() {
+        let mut output = Output::default();
+        output.buffer().push(b'a');
+        output.end_reply(Reflects { shown: Commit(5), awaited: Commit(0) }, None, Instant::ZERO);
+        output.release(Commit(1), |_| {});
+        assert_eq!((output.sendable(), output.shown()), (&b"a"[..], Commit(5)));
+        reply(&mut output, "b", 3);
+        output.buffer().push(b'c');
+        output.end_reply(Reflects { shown: Commit(4), awaited: Commit(0) }, None, Instant::ZERO);
+        output.release(Commit(2), |_| {});
+        assert_eq!((output.sendable(), output.waits_for()), (&b"a"[..], Commit(3)));
+        output.release(Commit(3), |_| {});
+        assert_eq!((output.sendable(), output.shown()), (&b"abc"[..], Commit(5)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use everett_mesh_proto::log::Commit;
 
 use super::{Ledger, LedgerError};
+use crate::api::call::Reflects;
 use crate::api::notify::{Event, Watched};
 use crate::mesh::Change;
 
@@ -16,7 +17,7 @@ impl Ledger {
         for letter in self.host.sessions.take_post() {
             let Some(link) = self.links.get(letter.to).filter(|link| !link.ending) else { continue };
             link.output.buffer().extend_from_slice(&letter.bytes);
-            link.output.end_reply(commit, None, self.now.mono);
+            link.output.end_reply(Reflects::durably(commit), None, self.now.mono);
             if link.output.len() > self.settings.output_bytes_max {
                 self.cut(letter.to);
             } else {

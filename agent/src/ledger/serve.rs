@@ -2,10 +2,9 @@
 
 use super::link::ReadEnd;
 use super::{Ledger, LedgerError};
-use crate::api::call::{Flow, Wait};
-use crate::api::dispatch;
+use crate::api::call::{Flow, Reflects, Wait};
+use crate::api::dispatch::{self, Outcome};
 use crate::api::resp::Reply;
-use everett_mesh_proto::log::Commit;
 
 /// What one connection may read in one turn before the others have theirs.
 const TURN_BYTES: usize = 256 << 10;
@@ -16,8 +15,16 @@ impl Ledger {
         if self.is_stalled() {
             return Ok(());
         }
+        let is_paced = self.is_paced();
+        if !is_paced {
+            self.links.mark_paced_ready();
+        }
         for slot in self.links.take_ready() {
-            self.serve(slot, scratch)?;
+            if is_paced && self.links.get(slot).is_some() && self.host.sessions.of(slot).is_writer() {
+                self.links.mark_paced(slot);
+            } else {
+                self.serve(slot, scratch)?;
+            }
         }
         Ok(())
     }
@@ -76,34 +83,17 @@ impl Ledger {
                         continue;
                     }
                     let outcome = dispatch::execute(&mut self.host, slot, args, link.output.buffer(), self.now)?;
-                    match outcome.flow {
-                        Flow::Next => {}
-                        Flow::Close => link.ending = true,
-                        Flow::Wait(wait) => {
-                            self.flushing.wanted |= matches!(wait, Wait::Digest { .. });
-                            link.waiting = Some(wait);
-                        }
-                    }
-                    if link.waiting.is_none() {
-                        link.output.end_reply(outcome.reflects, outcome.command, link.arrived);
-                    }
-                    if link.output.len() > self.settings.output_bytes_max {
-                        self.cut(slot);
+                    if !self.end_command(slot, &outcome) {
                         return Ok(());
                     }
-                    if self.host.sessions.has_post() {
-                        // A message tells of no more than its publisher may be told.
-                        let commit = link.output.waits_for();
-                        self.deliver(commit);
-                        let Some(same) = self.links.get(slot) else { return Ok(()) };
-                        link = same;
-                    }
+                    let Some(same) = self.links.get(slot) else { return Ok(()) };
+                    link = same;
                 }
                 Err(error) => {
                     self.host.stats.cut_protocol += 1;
                     let proto = self.host.sessions.of(slot).proto;
                     Reply::new(link.output.buffer(), proto).error(&format_args!("ERR {error}"));
-                    link.output.end_reply(Commit(0), None, link.arrived);
+                    link.output.end_reply(Reflects::default(), None, link.arrived);
                     link.ending = true;
                 }
             }
@@ -117,5 +107,42 @@ impl Ledger {
         }
         self.links.mark_dirty(slot);
         Ok(())
+    }
+
+    /// Deals with what a command left to do: its reply is held as long as it must be, and what it posted is delivered.
+    /// False if the connection was cut.
+    fn end_command(&mut self, slot: usize, outcome: &Outcome) -> bool {
+        let Some(link) = self.links.get(slot) else { return false };
+        match outcome.flow {
+            Flow::Next => {}
+            Flow::Close => link.ending = true,
+            Flow::Wait(wait) => {
+                self.flushing.wanted |= matches!(wait, Wait::Digest { .. });
+                // A peer gets only what is durable here.
+                self.log.want(self.host.data.replica.commit());
+                link.waiting = Some(wait);
+            }
+        }
+        if link.waiting.is_none() {
+            let mut reflects = outcome.reflects;
+            if outcome.carries_post {
+                // A message tells of no more than its publisher may be told, its publisher included.
+                reflects.awaited = reflects.shown.max(link.output.shown());
+            } else if self.log.is_overdue(self.now.mono) {
+                // Whoever is answered before the disk agreed to an interval, and the disk is further behind.
+                reflects.awaited = reflects.shown;
+            }
+            link.output.end_reply(reflects, outcome.command, link.arrived);
+            self.log.want(link.output.waits_for());
+        }
+        if link.output.len() > self.settings.output_bytes_max {
+            self.cut(slot);
+            return false;
+        }
+        if self.host.sessions.has_post() {
+            let commit = link.output.shown();
+            self.deliver(commit);
+        }
+        true
     }
 }

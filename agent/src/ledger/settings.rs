@@ -13,7 +13,7 @@ use crate::courier::Order;
 use crate::keeper::Task;
 use crate::mesh;
 use crate::net::{Command, DataEvent, Inbox, Local};
-use crate::store::Sealed;
+use crate::store::Batch;
 use crate::systemd::Pulse;
 
 /// The ledger's knobs.
@@ -27,6 +27,8 @@ pub struct Settings {
     pub output_bytes_max: usize,
     /// A connection with more replies waiting for the disk than this is not read until they left.
     pub held_bytes_max: usize,
+    /// Commits, in bytes, that the log has not taken yet; with more, no client is served.
+    pub backlog_bytes_max: usize,
     /// Notices from other threads that may queue before their senders wait.
     pub inbox_max: usize,
     /// How long a drain waits for clients to take their last replies.
@@ -40,7 +42,8 @@ pub struct Settings {
 /// When rows go from memory to their file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlushSettings {
-    /// At this many bytes of changed rows in memory. At twice as many, clients wait.
+    /// At this many bytes of changed rows in memory. At twice as many, which
+    /// writers are kept from by slowing them down, clients wait.
     pub memtable_bytes: usize,
     /// At this many bytes of log since the last flush: what a start after a kill has to replay.
     pub replay_bytes: usize,
@@ -61,6 +64,7 @@ impl Default for Settings {
             clients_max: 10_000,
             output_bytes_max: 256 << 20,
             held_bytes_max: 1 << 20,
+            backlog_bytes_max: 4 << 20,
             inbox_max: 4_096,
             drain_max: Duration::from_secs(5),
             restart_grace: Duration::from_secs(30),
@@ -73,8 +77,8 @@ impl Default for Settings {
 pub struct Ports {
     /// Where clients find the ledger from its opening on; `None` for one without clients.
     pub clients: Option<Claim>,
-    /// To the log: what one turn of the loop committed. Bounded; while it is full no client is served.
-    pub log: Sender<Vec<Sealed>>,
+    /// To the log: what one turn of the loop committed. Bounded; while it is full, turns gather.
+    pub log: Sender<Batch>,
     /// To the net; false if it did not take the command. Must not wait.
     pub net: Box<dyn FnMut(Command) -> bool + Send>,
     /// To the courier. Full: the reading is lost, and the peer asks for what it misses.

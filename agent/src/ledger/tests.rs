@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use everett_mesh_proto::id::{Dot, NodeId, ReplicaId, Space};
-use everett_mesh_proto::log::{Log, Medium, Record};
+use everett_mesh_proto::log::{Commit, Log, Medium, Record};
 
 use everett_mesh_proto::push;
 use everett_mesh_proto::vector::Vector;
@@ -20,9 +20,10 @@ use super::*;
 use crate::api::tests::{OWN, host};
 use crate::mesh::News;
 use crate::net::Local;
-use crate::store::Committed;
+use crate::store::{Batch, Committed, Sealed};
 use crate::systemd::Pulse;
 
+mod durability;
 mod listeners;
 
 /// A log in memory.
@@ -34,6 +35,10 @@ impl Medium for Memory {
     fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
         Ok(())
     }
+
+    fn sync(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 /// A ledger on a thread of its own.
@@ -41,7 +46,7 @@ struct Running {
     dir: tempfile::TempDir,
     door: Door<Notice>,
     log: Log<Memory>,
-    sealed: Receiver<Vec<Sealed>>,
+    batches: Receiver<Batch>,
     thread: JoinHandle<Result<Host, LedgerError>>,
 }
 
@@ -50,11 +55,19 @@ fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
 }
 
 fn start_with(adjust: impl FnOnce(&mut Settings), connect: impl FnOnce(&mut Ports)) -> Running {
+    start_host(adjust, connect, |_| {})
+}
+
+fn start_host(
+    adjust: impl FnOnce(&mut Settings),
+    connect: impl FnOnce(&mut Ports),
+    prepare: impl FnOnce(&mut Host),
+) -> Running {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("everett.sock");
     let mut settings = Settings::default();
     adjust(&mut settings);
-    let (log_sender, sealed) = bounded(4);
+    let (log_sender, batches) = bounded(4);
     let log = Log::resume(Memory, Commit(0));
     let (doorway, door) = Doorway::open(settings.inbox_max).unwrap();
     let left = door.clone();
@@ -75,9 +88,11 @@ fn start_with(adjust: impl FnOnce(&mut Settings), connect: impl FnOnce(&mut Port
         peers: None,
     };
     connect(&mut ports);
-    let ledger = Ledger::open(doorway, settings, ports, host(), Clock::start()).unwrap();
+    let mut host = host();
+    prepare(&mut host);
+    let ledger = Ledger::open(doorway, settings, ports, host, Clock::start()).unwrap();
     let thread = std::thread::spawn(move || ledger.run());
-    Running { dir, door, log, sealed, thread }
+    Running { dir, door, log, batches, thread }
 }
 
 impl Running {
@@ -99,7 +114,7 @@ impl Running {
 
     /// The next batch, not yet durable.
     fn batch(&self) -> Vec<Sealed> {
-        self.sealed.recv_timeout(Duration::from_secs(20)).unwrap()
+        self.batches.recv_timeout(Duration::from_secs(20)).unwrap().sealed
     }
 
     fn append(&mut self, batch: Vec<Sealed>) -> usize {
@@ -164,6 +179,17 @@ impl Client {
                 return;
             }
         }
+    }
+
+    /// The next lines, joined by spaces.
+    fn lines(&mut self, count: usize) -> String {
+        (0..count).map(|_| self.line()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Listens on a channel, and is told so.
+    fn listen(&mut self, channel: &str) {
+        self.say(&format!("SUBSCRIBE {channel}\r\n"));
+        assert!(self.lines(6).contains("$9 subscribe"));
     }
 
     fn rest(&mut self) -> String {
@@ -289,7 +315,7 @@ fn a_client_may_make_the_agent_leave() {
 
 #[test]
 fn a_full_log_makes_clients_wait_and_loses_nothing() {
-    let mut running = start(|settings| settings.held_bytes_max = 16);
+    let mut running = start(|settings| (settings.held_bytes_max, settings.backlog_bytes_max) = (16, 1));
     let mut clients: Vec<Client> = (0..20).map(|_| running.connect()).collect();
     for client in &mut clients {
         client.say(&"INCR n\r\n".repeat(10));

@@ -2,11 +2,10 @@
 //! session finds (`MESH.VERIFY`).
 
 use everett_mesh_proto::id::Space;
-use everett_mesh_proto::log::Commit;
 use everett_mesh_proto::summary::root;
 
 use super::{Ledger, LedgerError};
-use crate::api::call::Wait;
+use crate::api::call::{Reflects, Wait};
 use crate::api::resp::Reply;
 use crate::keeper::Task;
 use crate::peers::Found;
@@ -65,7 +64,7 @@ impl Ledger {
             return;
         }
         write(&mut Reply::new(link.output.buffer(), self.host.sessions.of(slot).proto));
-        link.output.end_reply(Commit(0), None, link.arrived);
+        link.output.end_reply(Reflects::default(), None, link.arrived);
         // What it sent behind the command is executed now.
         self.links.mark_ready(slot);
         self.links.mark_dirty(slot);

@@ -1,20 +1,27 @@
-//! The few things the log asks of a file system, behind a trait.
+//! The few things the store asks of a file system, behind a trait.
 //!
-//! Apart so that the real segment code runs over a simulated disk that loses, tears or refuses what was not synced.
+//! Apart so that the real segment code, and the library under `rows.redb`, run over a simulated disk that loses, tears or
+//! refuses what was not synced.
 //! [`Folder`] is the real one. Offsets are explicit everywhere: no file has a position of its own.
 //!
 //! Invariants an implementation keeps: what was written before a successful [`DiskFile::sync`] survives a power loss; a
 //! name created, renamed or removed survives once [`Disk::sync`] has returned.
 
-use std::fs::{self, File, OpenOptions};
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Advice, fadvise};
+
 /// One directory of files.
-pub trait Disk {
+pub trait Disk: Sized {
     /// An open file; it stays readable after a rename or removal.
     type File: DiskFile;
+
+    /// Another handle on the same directory, for a reader on another thread.
+    fn reopen(&self) -> io::Result<Self>;
 
     /// The names of all files.
     fn list(&self) -> io::Result<Vec<String>>;
@@ -31,15 +38,21 @@ pub trait Disk {
 }
 
 /// One open file.
-pub trait DiskFile {
+pub trait DiskFile: fmt::Debug {
     /// The file's length in bytes.
     fn length(&self) -> io::Result<u64>;
     /// Fills `buffer` from `offset`; a file that ends earlier is an error.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes the file this long; what is new reads as zeros.
+    fn set_length(&self, bytes: u64) -> io::Result<()>;
     /// Makes what was written durable.
     fn sync(&self) -> io::Result<()>;
+    /// Keeps others from claiming the file while this one is open; false if another has claimed it.
+    fn claim(&self) -> io::Result<bool>;
+    /// Has the operating system give up what it keeps of the file in memory, so that it is read from the disk again.
+    fn give_up_cached(&self);
 }
 
 /// A directory of the host's file system.
@@ -65,6 +78,10 @@ impl Folder {
 
 impl Disk for Folder {
     type File = File;
+
+    fn reopen(&self) -> io::Result<Self> {
+        Self::reopen(self)
+    }
 
     fn list(&self) -> io::Result<Vec<String>> {
         // A name that is no UTF-8 is none of ours.
@@ -107,6 +124,24 @@ impl DiskFile for File {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_all_at(bytes, offset)
+    }
+
+    fn set_length(&self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
+    }
+
+    fn claim(&self) -> io::Result<bool> {
+        match self.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn give_up_cached(&self) {
+        if let Err(error) = fadvise(self, 0, None, Advice::DontNeed) {
+            tracing::debug!(%error, "the file stays in memory");
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

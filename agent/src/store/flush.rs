@@ -46,6 +46,8 @@ pub struct FlushJob {
     settled: Settled,
     progress: Progress,
     cursor: Vec<u8>,
+    /// Bytes of frozen rows that are in the file by now.
+    carried_bytes: usize,
     /// The tree's part, from the first step on.
     drawing: Option<Drawing>,
 }
@@ -82,17 +84,24 @@ struct Chunk<'a> {
     writes: Vec<(RowKey, Option<Cow<'a, [u8]>>)>,
     /// Where the next chunk begins; `None` after the last row.
     cursor: Option<Vec<u8>>,
+    /// What the frozen rows among them take in memory.
+    frozen_bytes: usize,
 }
 
 impl FlushJob {
     pub(super) fn new(file: RowsFile, carried: Carried, settled: Settled) -> Box<Self> {
-        let progress = carried.base.progress().clone();
-        Box::new(Self { file, carried: Arc::new(carried), settled, progress, cursor: Vec::new(), drawing: None })
+        let (progress, carried) = (carried.base.progress().clone(), Arc::new(carried));
+        Box::new(Self { file, carried, settled, progress, cursor: Vec::new(), carried_bytes: 0, drawing: None })
     }
 
     /// The commit that the file will describe.
     pub fn commit(&self) -> Commit {
         self.settled.commit
+    }
+
+    /// About how many bytes of the frozen rows it has carried out so far.
+    pub fn carried_bytes(&self) -> usize {
+        self.carried_bytes
     }
 
     /// Runs to the end.
@@ -113,6 +122,7 @@ impl FlushJob {
         let chunk = self.plan(&carried, limit)?;
         let batch = self.file.begin()?;
         write_rows(&batch, &chunk.writes)?;
+        self.carried_bytes += chunk.frozen_bytes;
         let to = self.settled.commit;
         if let Some(cursor) = chunk.cursor {
             self.progress = self.progress.advanced(to, &cursor);
@@ -167,7 +177,7 @@ impl FlushJob {
         let mut frozen = carried.table.from(&self.cursor).peekable();
         let mut stored = self.rows_under_cuts()?.peekable();
         let mut writes = Vec::new();
-        let (mut bytes, mut scanned) = (0, 0);
+        let (mut bytes, mut scanned, mut frozen_bytes) = (0, 0, 0);
         loop {
             if let Some(Err(_)) = stored.peek() {
                 stored.next().transpose()?;
@@ -176,11 +186,14 @@ impl FlushJob {
             let key = match (frozen.peek().map(|slot| slot.key()), below) {
                 (Some(above), Some(below)) => row_key(above.min(below)),
                 (Some(key), None) | (None, Some(key)) => row_key(key),
-                (None, None) => return Ok(Chunk { writes, cursor: None }),
+                (None, None) => return Ok(Chunk { writes, cursor: None, frozen_bytes }),
             };
             let below = stored.next_if(|entry| entry.as_ref().is_ok_and(|entry| entry.0 == key)).transpose()?;
             let write = match (frozen.next_if(|slot| slot.key() == key.as_bytes()), below) {
-                (Some(slot), _) => Some(carried.bytes(slot)),
+                (Some(slot), _) => {
+                    frozen_bytes += slot.bytes();
+                    Some(carried.bytes(slot))
+                }
                 (None, Some((_, row, at))) => carried.changed_by_cuts(&key, &row, at).map(|row| stored_bytes(&row)),
                 (None, None) => None,
             };
@@ -191,7 +204,7 @@ impl FlushJob {
                 writes.push((key, value));
             }
             if writes.len() >= limit.rows || scanned >= limit.rows_scanned || bytes >= limit.bytes {
-                return Ok(Chunk { writes, cursor: Some(cursor) });
+                return Ok(Chunk { writes, cursor: Some(cursor), frozen_bytes });
             }
         }
     }

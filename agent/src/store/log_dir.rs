@@ -1,12 +1,14 @@
 //! The log's writer: appends groups to the live segment, rolls, seals, recycles.
 //!
-//! Apart from the thread that drives it, so that it runs over a simulated disk. A group is one write and one sync; the next
-//! group is written only after that sync, so a bad record followed by a whole one of a later group is damage, and only the
-//! last group may be torn. Files are zero-written ahead and reused: an append allocates no block and changes no length,
-//! which halves the cost of the sync.
+//! Apart from the thread that drives it, so that it runs over a simulated disk. A group is what is written between two
+//! syncs, in one write or in many; a record of the next group is written only after that sync, so a bad record followed by
+//! a whole one of a later group is damage, and only the last group may be torn. Files are zero-written ahead and reused: an
+//! append allocates no block and changes no length, which halves the cost of the sync.
 //!
 //! Invariants: a file is renamed into use only when its new header is durable, and leaves use by a rename that is durable
-//! before the file is written again; commits are dense; after an error nothing is ever written again.
+//! before the file is written again; a footer is written only behind records that are durable, and so is the first record
+//! of another file; what is not synced is bounded in bytes, so that a start knows how far a torn group may reach; commits
+//! are dense; after an error nothing is ever written again.
 //!
 //! It does not decide what may be recycled: the caller says how far rows are flushed and members have acknowledged.
 
@@ -31,8 +33,10 @@ pub use pool::{Spare, SpareRequest};
 
 use pool::Pool;
 
-/// A write holds no more than this unless a single record is longer. Recovery clears as much past a torn end.
-const GROUP_BYTES_MAX: u64 = 1 << 20;
+/// A group holds no more than this unless it is a single record. Recovery clears as much past a torn end.
+pub const GROUP_BYTES_MAX: u64 = 4 << 20;
+/// One write takes no more than this unless a single record is longer: it is assembled in memory.
+const WRITE_BYTES_MAX: u64 = 1 << 20;
 /// The write buffer keeps at most this much capacity between groups.
 const BUFFER_KEEP_BYTES: usize = 2 << 20;
 
@@ -68,8 +72,17 @@ pub struct LogDir<D: Disk> {
     pool: Pool<D>,
     sealed: VecDeque<Sealed>,
     live: Live<D::File>,
+    group: Group,
     buffer: Vec<u8>,
     failed: bool,
+}
+
+/// What was written since the last sync.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    /// Its records: the position of the next one.
+    records: u32,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -162,25 +175,42 @@ impl<D: Disk> LogDir<D> {
         done
     }
 
-    fn append_one_write(&mut self, group: &[Record], bytes: u64) -> Result<(), LogError> {
+    fn append_one_write(&mut self, records: &[Record], bytes: u64) -> Result<(), LogError> {
+        if self.group.bytes + bytes > self.group_bytes_max() || !self.live.has_room(bytes) {
+            self.end_group()?;
+        }
         if !self.live.has_room(bytes) {
             self.roll(bytes)?;
         }
         let live = &mut self.live;
         self.buffer.clear();
-        for (position, record) in group.iter().enumerate() {
+        for (position, record) in (self.group.records..).zip(records) {
             let commit = record.commit.0;
             assert_eq!(commit, live.summary.next_commit(), "commit numbers are dense");
             let span = peek_span(&record.payload).map_err(|_| LogError::Payload { commit })?;
             live.summary.note(live.end + self.buffer.len() as u64, span.as_ref());
-            let position = u32::try_from(position).expect("a group is bounded in bytes");
             encode_record(&mut self.buffer, live.header.salt, commit, position, &record.payload);
         }
         live.write(&self.buffer, live.end)?;
-        live.sync()?;
         live.end += self.buffer.len() as u64;
+        self.group.records += u32::try_from(records.len()).expect("a group is bounded in bytes");
+        self.group.bytes += self.buffer.len() as u64;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEEP_BYTES);
+        Ok(())
+    }
+
+    /// Small segments, as tests use them, are not outgrown by a group of small records.
+    fn group_bytes_max(&self) -> u64 {
+        GROUP_BYTES_MAX.min(self.pool.settings.segment_bytes / 4)
+    }
+
+    /// Makes what was written durable; what is written next belongs to another group.
+    fn end_group(&mut self) -> Result<(), LogError> {
+        if self.group.records > 0 {
+            self.live.sync()?;
+            self.group = Group::default();
+        }
         Ok(())
     }
 
@@ -205,19 +235,22 @@ impl<D: Disk> Medium for LogDir<D> {
     type Error = LogError;
 
     /// Commits must continue the log's. After an error the log is closed for good.
-    fn append(&mut self, group: &[Record]) -> Result<(), LogError> {
+    fn append(&mut self, records: &[Record]) -> Result<(), LogError> {
         self.guarded(|log| {
-            // Small segments, as tests use them, are not outgrown by a group of small records.
-            let bytes_max = GROUP_BYTES_MAX.min(log.pool.settings.segment_bytes / 4);
-            let mut rest = group;
+            let mut rest = records;
             while !rest.is_empty() {
-                let (count, bytes) = prefix_within(rest, bytes_max)?;
+                let (count, bytes) = prefix_within(rest, WRITE_BYTES_MAX.min(log.group_bytes_max()))?;
                 let (now, later) = rest.split_at(count);
                 log.append_one_write(now, bytes)?;
                 rest = later;
             }
             Ok(())
         })
+    }
+
+    /// Ends the group: what is appended from now on is written after everything before is on stable storage.
+    fn sync(&mut self) -> Result<(), LogError> {
+        self.guarded(Self::end_group)
     }
 }
 
@@ -269,9 +302,9 @@ impl<F: DiskFile> Live<F> {
 }
 
 /// How many records, at least one, fit `bytes_max`, and the bytes they take.
-fn prefix_within(group: &[Record], bytes_max: u64) -> Result<(usize, u64), LogError> {
+fn prefix_within(records: &[Record], bytes_max: u64) -> Result<(usize, u64), LogError> {
     let mut bytes = 0;
-    for (index, record) in group.iter().enumerate() {
+    for (index, record) in records.iter().enumerate() {
         let length = record.payload.len();
         if u32::try_from(length).is_err() {
             return Err(LogError::TooLong { length_bytes: length as u64 });
@@ -282,7 +315,7 @@ fn prefix_within(group: &[Record], bytes_max: u64) -> Result<(usize, u64), LogEr
         }
         bytes = with_this;
     }
-    Ok((group.len(), bytes))
+    Ok((records.len(), bytes))
 }
 
 #[cfg(test)]

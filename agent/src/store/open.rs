@@ -12,7 +12,7 @@ use everett_mesh_proto::replica::{Replica, Settled};
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::wire::decode_payload;
 
-use super::disk::Folder;
+use super::disk::{Disk, Folder};
 use super::error::{LogError, StoreError};
 use super::facts::{Facts, Progress};
 use super::log_dir::{LogDir, LogSettings};
@@ -44,7 +44,7 @@ pub struct StoreConfig {
 
 /// An open store, not yet replayed.
 #[derive(Debug)]
-pub struct Store {
+pub struct Store<D: Disk = Folder> {
     /// How often it was opened, this time included.
     pub boot_epoch: u64,
     /// Whether the last life ended by itself.
@@ -56,20 +56,29 @@ pub struct Store {
     /// The rows' file, for the keeper.
     pub file: RowsFile,
     /// The log.
-    pub log: Log<LogDir<Folder>>,
+    pub log: Log<LogDir<D>>,
     /// The log's directory, for readers.
-    pub log_folder: Folder,
+    pub log_folder: D,
     /// Names both parts.
     pub id: StoreId,
 }
 
-impl Store {
+impl Store<Folder> {
     /// Opens the store in `config`'s directory, or makes one in an empty directory.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        Folder::open(&config.path).map_err(StoreError::Folder)?;
+        let home = Folder::open(&config.path).map_err(StoreError::Folder)?;
         let path = config.path.join("rows.redb");
         let file = RowsFile::open(&path, config.cache_bytes / 2, config.placer.clone())?;
         let folder = Folder::open(&config.path.join("log")).map_err(StoreError::Folder)?;
+        // Both names, of which that of the rows is, are durable before anything that stands under them.
+        home.sync().map_err(StoreError::Folder)?;
+        Self::over(config, file, folder)
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Opens the store of these two parts, wherever they lie, or makes one of two that are empty.
+    pub fn over(config: &StoreConfig, file: RowsFile, folder: D) -> Result<Self, StoreError> {
         let log_folder = folder.reopen().map_err(StoreError::Folder)?;
         let known = file.facts()?;
         let mut facts =

@@ -8,18 +8,19 @@
 
 mod snapshot;
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use everett_mesh_proto::id::{ClusterId, Dot, ReplicaId, Space};
 use everett_mesh_proto::rows::Placer;
 use everett_mesh_proto::vector::{Closed, Closing, Vector};
-use redb::backends::FileBackend;
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
-use rustix::fs::{Advice, fadvise};
+use redb::{
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition,
+    WriteTransaction,
+};
 
+use super::disk::{Disk, DiskFile, Folder};
 use super::error::StoreError;
 use super::facts::{Facts, Progress, ROWS_FORMAT_VERSION, ROWS_FORMAT_VERSION_MIN};
 use super::segment::StoreId;
@@ -41,7 +42,7 @@ const FACTS: TableDefinition<'_, &'static str, Bytes> = TableDefinition::new("fa
 pub struct RowsFile {
     database: Arc<Database>,
     /// The same file, to speak of it to the operating system.
-    file: Arc<File>,
+    file: Arc<Pages>,
     placer: Placer,
     keeps_tree: bool,
 }
@@ -50,17 +51,42 @@ impl RowsFile {
     /// Opens or makes the file at `path`, whose rows are placed and hashed by `placer`; `cache_bytes` of its pages are kept
     /// in memory.
     pub fn open(path: &Path, cache_bytes: usize, placer: Placer) -> Result<Self, StoreError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(StoreError::Folder)?;
-        let same = Arc::new(file.try_clone().map_err(StoreError::Folder)?);
-        let open = || -> Result<Database, redb::DatabaseError> {
-            Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)
-        };
-        let database = open().map_err(|error| {
-            if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) { StoreError::InUse } else { error.into() }
-        })?;
-        Ok(Self { database: Arc::new(database), file: same, placer, keeps_tree: true })
+        let nameless = || StoreError::Folder(io::ErrorKind::InvalidFilename.into());
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(nameless)?;
+        let home = Folder::open(path.parent().unwrap_or(Path::new("."))).map_err(StoreError::Folder)?;
+        Self::open_in(&home, name, cache_bytes, placer)
+    }
+
+    /// The same on any disk. A new file is made under another name: what a crash leaves of one that is half made is no file
+    /// of the library's, and would be refused.
+    pub fn open_in<D>(home: &D, name: &str, cache_bytes: usize, placer: Placer) -> Result<Self, StoreError>
+    where
+        D: Disk,
+        D::File: Send + Sync + 'static,
+    {
+        let names = home.list().map_err(StoreError::Folder)?;
+        if names.iter().any(|there| there == name) {
+            let file = home.open(name).map_err(StoreError::Folder)?;
+            return Self::over(Arc::new(file), false, cache_bytes, placer);
+        }
+        let unfinished = format!("{name}.new");
+        let is_left = names.contains(&unfinished);
+        let file = if is_left { home.open(&unfinished) } else { home.create(&unfinished) };
+        let made = Self::over(Arc::new(file.map_err(StoreError::Folder)?), true, cache_bytes, placer)?;
+        home.rename(&unfinished, name).map_err(StoreError::Folder)?;
+        home.sync().map_err(StoreError::Folder)?;
+        Ok(made)
+    }
+
+    fn over(file: Arc<Pages>, anew: bool, cache_bytes: usize, placer: Placer) -> Result<Self, StoreError> {
+        if !file.claim().map_err(StoreError::Folder)? {
+            return Err(StoreError::InUse);
+        }
+        if anew {
+            file.set_length(0).map_err(StoreError::Folder)?;
+        }
+        let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(Backend(Arc::clone(&file)))?;
+        Ok(Self { database: Arc::new(database), file, placer, keeps_tree: true })
     }
 
     /// The same file, with the tree left as it is by flushes that are begun from here: what a measurement of the tree's
@@ -147,9 +173,7 @@ impl RowsFile {
 
     /// Has the operating system give up what it keeps of the file in memory, so that it is read from the disk again.
     pub fn give_up_cached(&self) {
-        if let Err(error) = fadvise(&*self.file, 0, None, Advice::DontNeed) {
-            tracing::debug!(%error, "the file stays in memory");
-        }
+        self.file.give_up_cached();
     }
 
     /// A snapshot of the present state.
@@ -163,6 +187,35 @@ impl RowsFile {
         transaction.set_durability(Durability::Immediate)?;
         transaction.set_quick_repair(true);
         Ok(Batch { transaction })
+    }
+}
+
+/// A file of any disk.
+type Pages = dyn DiskFile + Send + Sync;
+
+/// The same, as the library wants it.
+#[derive(Debug)]
+struct Backend(Arc<Pages>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(out, offset)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_length(bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(bytes, offset)
     }
 }
 

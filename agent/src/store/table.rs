@@ -98,6 +98,11 @@ impl Slot {
         self.alone.store(alone, Ordering::Relaxed);
     }
 
+    /// About what it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        ROW_OVERHEAD_BYTES + self.key_len as usize + self.content_bytes()
+    }
+
     fn packed(&self) -> &[u8] {
         &self.bytes[self.key_len as usize..]
     }

@@ -27,7 +27,7 @@ use crate::ledger::{Door, Doorway, FlushSettings, Ledger, Notice, Ports, Setting
 use crate::mesh;
 use crate::net::{self, Command, Limits, Local, MeshThread, Net, NotTaken};
 use crate::store::{
-    self, Committed, Courier, Folder, LogDir, LogError, LogInbox, LogRequest, LogSink, RowsFile, Sealed, SpareRequest,
+    self, Batch, Committed, Courier, Folder, LogDir, LogError, LogInbox, LogRequest, LogSink, RowsFile, SpareRequest,
 };
 use crate::systemd::{Pulse, Watchdog};
 
@@ -74,7 +74,7 @@ impl Running {
 
 /// Both ends of every channel between the threads.
 struct Lines {
-    commits: (Sender<Vec<Sealed>>, Receiver<Vec<Sealed>>),
+    commits: (Sender<Batch>, Receiver<Batch>),
     log: (Sender<LogRequest>, Receiver<LogRequest>),
     tasks: (Sender<Task>, Receiver<Task>),
     orders: (Sender<courier::Order>, Receiver<courier::Order>),
@@ -134,7 +134,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
     let (watched, stop) = bounded(0);
     watchdog.start(stop).map_err(|source| AgentError::Thread { name: "watchdog", source })?;
     let sink = Sink { door: door.clone(), tasks: tasks.0.clone(), pulse: log_pulse.clone() };
-    let inbox = LogInbox { appends: commits.1, requests: log.1 };
+    let inbox = LogInbox { appends: commits.1, requests: log.1, interval: config.store.sync_after() };
     let courier = Courier::new(store.log_folder, store.id, me.node.to_string());
     let others = vec![
         spawn("log", log_thread(store.log, inbox, sink))?,
@@ -243,6 +243,10 @@ impl LogSink for Sink {
         self.pulse.finished();
         // If the ledger has ended, nobody waits for it.
         let _ = self.door.send(Notice::Committed(committed));
+    }
+
+    fn drained(&mut self) {
+        self.door.ring();
     }
 
     fn spare_wanted(&mut self, request: SpareRequest) -> bool {

@@ -186,3 +186,42 @@ fn copies_count_the_peers_that_hold_a_dot_durably() {
     push.handle_input(Instant::ZERO, Input::Acked { peer: PEER, space: space(), vector: [dot].into_iter().collect() });
     assert_eq!(push.copies(&space(), dot), 1);
 }
+
+/// A dot of the life of `node` that began at `start_ms`.
+fn of_life(node: &str, start_ms: u64, seq: u64) -> Dot {
+    Dot { replica: ReplicaId::new(start_ms, node, 0), seq }
+}
+
+fn holds(push: &mut Push, dots: &[Dot]) {
+    let vector = dots.iter().copied().collect();
+    push.handle_input(Instant::ZERO, Input::Acked { peer: PEER, space: space(), vector });
+}
+
+#[test]
+fn lives_are_closable_once_all_who_are_here_hold_the_same_of_them() {
+    let mut push = Push::new(Commit(0));
+    up(&mut push);
+    let (ended, other, own) = (of_life("me", 1, 5), of_life("you", 2, 3), of_life("me", 3, 1));
+    let mine = Vectors::from([(space(), [ended, other, own].into_iter().collect())]);
+    let closable = |push: &Push, members: &[NodeId]| push.closable(&mine, ("me", own.replica), members);
+    let only_it = vec![(space(), vec![ended])];
+    assert_eq!(closable(&push, &[PEER]), [], "nothing is known of the peer");
+    holds(&mut push, &[Dot { seq: 4, ..ended }, other, own]);
+    assert_eq!(closable(&push, &[PEER]), [], "the peer lacks its last write");
+    holds(&mut push, &[ended]);
+    assert_eq!(closable(&push, &[PEER]), only_it);
+    assert_eq!(closable(&push, &[PEER, NodeId([3; 16])]), [], "somebody is not linked");
+    holds(&mut push, &[Dot { seq: 6, ..ended }]);
+    assert_eq!(closable(&push, &[PEER]), [], "the peer has more of it");
+    assert_eq!(closable(&push, &[]), only_it, "nobody else is here");
+}
+
+#[test]
+fn a_life_that_wrote_nothing_leaves_one_predecessor_open() {
+    let push = Push::new(Commit(0));
+    let own = of_life("me", 9, 1).replica;
+    let closable = |dots: &[Dot]| push.closable(&[(space(), dots.iter().copied().collect())].into(), ("me", own), &[]);
+    let (first, second) = (of_life("me", 1, 5), of_life("me", 2, 3));
+    assert_eq!(closable(&[first]), [], "a closing is a write");
+    assert_eq!(closable(&[first, second]), [(space(), vec![first, second])]);
+}

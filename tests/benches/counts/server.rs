@@ -36,6 +36,10 @@ impl Medium for Nowhere {
     fn append(&mut self, _: &[Record]) -> Result<(), Infallible> {
         Ok(())
     }
+
+    fn sync(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 /// A request that was parsed once, to be executed often.

@@ -74,6 +74,10 @@ impl Medium for Nowhere {
     fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
         Ok(())
     }
+
+    fn sync(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 impl Stores {

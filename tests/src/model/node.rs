@@ -31,8 +31,12 @@ pub(super) struct Tape(Vec<Record>);
 impl Medium for Tape {
     type Error = Infallible;
 
-    fn append(&mut self, group: &[Record]) -> Result<(), Infallible> {
-        self.0.extend_from_slice(group);
+    fn append(&mut self, records: &[Record]) -> Result<(), Infallible> {
+        self.0.extend_from_slice(records);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Infallible> {
         Ok(())
     }
 }

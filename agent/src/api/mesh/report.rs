@@ -5,6 +5,7 @@ use super::super::command::{ALWAYS, Command, Flags, Group, Handler, Keys};
 use super::super::host::Phase;
 use super::super::refusal::{Refusal, Stop};
 use super::facts::{Fact, facts, figures};
+use crate::durability::Durability;
 use crate::peers::ANSWER_PATIENCE;
 
 const fn mesh(name: &'static str, arity: i32, run: Handler) -> Command {
@@ -18,6 +19,14 @@ pub(in super::super) const COMMANDS: &[Command] = &[
         "O(N) where N is the number of rows changed since the last flush",
         "Returns the root over each namespace's rows, after flushing them: equal on agents that hold the same.",
     ),
+    mesh("mesh.durability", -1, durability)
+        .docs(
+            "0.1.0",
+            "O(1)",
+            "Returns when this connection's writes are answered, or chooses it: once they are on the disk (commit), at once \
+             with the disk a second behind at most (interval), or as the namespace has it (default).",
+        )
+        .takes("[COMMIT | INTERVAL | DEFAULT]"),
     mesh("mesh.histogram", 1, histogram).docs(
         "0.1.0",
         "O(N) where N is the number of paths measured",
@@ -108,6 +117,27 @@ fn histogram(call: &mut Call<'_>) -> Result<(), Stop> {
             call.reply.uint(figure);
         }
     }
+    Ok(())
+}
+
+fn durability(call: &mut Call<'_>) -> Result<(), Stop> {
+    if call.args.len() > 2 {
+        return Err(Refusal::Arity(call.command.name.to_owned()).into());
+    }
+    let Some(word) = call.args.get(1) else {
+        let space = call.session().space;
+        let level = call.host.sessions.durability(call.me, space);
+        call.reply.bulk(level.name().as_bytes());
+        return Ok(());
+    };
+    let chosen = if call.says(1, "default") { None } else { Some(Durability::parse(word).ok_or(Refusal::Syntax)?) };
+    call.session().durability = chosen;
+    // From this reply on, all that was answered before is as durable as the new level says.
+    let space = call.session().space;
+    if call.host.sessions.durability(call.me, space) == Durability::Commit {
+        call.reflects_all_durably();
+    }
+    call.reply.ok();
     Ok(())
 }
 

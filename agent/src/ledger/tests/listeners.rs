@@ -3,19 +3,6 @@
 use super::*;
 use crate::mesh::{Change, ChangeKind};
 
-impl Client {
-    /// The next lines, joined by spaces.
-    fn lines(&mut self, count: usize) -> String {
-        (0..count).map(|_| self.line()).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Listens on a channel, and is told so.
-    fn listen(&mut self, channel: &str) {
-        self.say(&format!("SUBSCRIBE {channel}\r\n"));
-        assert!(self.lines(6).contains("$9 subscribe"));
-    }
-}
-
 #[test]
 fn a_message_reaches_every_listener_in_the_version_it_speaks() {
     let running = start(|_| {});
@@ -138,8 +125,8 @@ fn changes_of_keys_are_told_under_the_names_of_redis_and_only_when_asked_for() {
     client.say(requests);
     let mut last = String::new();
     while last != "+PONG" {
-        if let Ok(batch) = running.sealed.recv_timeout(Duration::from_millis(10)) {
-            running.append(batch);
+        if let Ok(batch) = running.batches.recv_timeout(Duration::from_millis(10)) {
+            running.append(batch.sealed);
         }
         while last != "+PONG" && !client.has_nothing() {
             last = client.line();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use everett_mesh_proto::wire::peek_span;
 
 use super::pool::{Pool, is_unfinished, parse_spare_name};
-use super::{GROUP_BYTES_MAX, Live, LogDir, LogSettings, Sealed};
+use super::{GROUP_BYTES_MAX, Group, Live, LogDir, LogSettings, Sealed};
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::error::{LogAction, LogError};
 use crate::store::log_index::SegmentSummary;
@@ -79,7 +79,7 @@ impl<D: Disk> LogDir<D> {
     }
 
     fn assemble(pool: Pool<D>, sealed: VecDeque<Sealed>, live: Live<D::File>) -> Self {
-        Self { pool, sealed, live, buffer: Vec::new(), failed: false }
+        Self { pool, sealed, live, group: Group::default(), buffer: Vec::new(), failed: false }
     }
 }
 

@@ -58,6 +58,11 @@ fn read_all(path: &Path, from: u64, durable: u64) -> Result<Vec<Record>, LogErro
     Ok(read)
 }
 
+fn append_and_sync<D: Disk>(log: &mut LogDir<D>, records: &[Record]) -> Result<(), LogError> {
+    log.append(records)?;
+    log.sync()
+}
+
 fn segment_path(path: &Path, first_commit: u64) -> PathBuf {
     path.join(crate::store::segment::live_name(first_commit))
 }
@@ -75,7 +80,7 @@ fn groups_read_back_in_order_across_segments_and_restarts() {
         for group in 0..60 {
             let first = log.next_commit();
             let group = ops(first..=first + group % 5, 300);
-            log.append(&group).unwrap();
+            append_and_sync(&mut log, &group).unwrap();
             written.extend(group);
         }
         let last = log.next_commit() - 1;
@@ -95,7 +100,7 @@ fn groups_read_back_in_order_across_segments_and_restarts() {
 fn a_mark_of_the_index_starts_a_reader_near_the_op() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    log.append(&ops(1..=400, 300)).unwrap();
+    append_and_sync(&mut log, &ops(1..=400, 300)).unwrap();
     let index = log.index();
     let segment = index.find(&Space::numbered(0), AUTHOR, 350).unwrap();
     let mark = segment.start_for(segment.first_commit());
@@ -113,7 +118,7 @@ fn a_reader_goes_on_when_more_becomes_durable() {
     let mut reader = LogReader::new(Folder::open(dir.path()).unwrap(), STORE, 1, 0);
     for commit in 1..=300 {
         assert_eq!(reader.advance().unwrap(), None);
-        log.append(&ops(commit..=commit, 1000)).unwrap();
+        append_and_sync(&mut log, &ops(commit..=commit, 1000)).unwrap();
         reader.extend(commit);
         let (read, payload) = reader.advance().unwrap().unwrap();
         assert_eq!((read, payload), (commit, &*op(commit, 1000, 0xaa).payload));
@@ -124,9 +129,9 @@ fn a_reader_goes_on_when_more_becomes_durable() {
 fn a_torn_last_group_replays_to_the_whole_records_before_the_tear() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    log.append(&ops(1..=3, 20)).unwrap();
+    append_and_sync(&mut log, &ops(1..=3, 20)).unwrap();
     let group_start = size(log.live.end);
-    log.append(&ops(4..=5, 20)).unwrap();
+    append_and_sync(&mut log, &ops(4..=5, 20)).unwrap();
     let group_end = size(log.live.end);
     drop(log);
     let whole = fs::read(segment_path(dir.path(), 1)).unwrap();
@@ -148,7 +153,7 @@ fn a_torn_last_group_replays_to_the_whole_records_before_the_tear() {
         };
         assert_eq!(log.next_commit(), survivors + 1, "cut at {cut}");
         let next = op(survivors + 1, 33, 0xbb);
-        log.append(std::slice::from_ref(&next)).unwrap();
+        append_and_sync(&mut log, std::slice::from_ref(&next)).unwrap();
         drop(log);
         let log = reopen(dir.path(), 0).unwrap();
         assert_eq!(log.next_commit(), survivors + 2);
@@ -162,9 +167,9 @@ fn a_torn_last_group_replays_to_the_whole_records_before_the_tear() {
 fn what_a_torn_group_left_behind_never_continues_a_later_one() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    log.append(&ops(1..=1, 20)).unwrap();
+    append_and_sync(&mut log, &ops(1..=1, 20)).unwrap();
     let group_start = size(log.live.end);
-    log.append(&ops(2..=4, 20)).unwrap();
+    append_and_sync(&mut log, &ops(2..=4, 20)).unwrap();
     drop(log);
     // The first record of the group did not reach the disk, the others did.
     let path = segment_path(dir.path(), 1);
@@ -173,7 +178,7 @@ fn what_a_torn_group_left_behind_never_continues_a_later_one() {
     fs::write(&path, &torn).unwrap();
     let mut log = reopen(dir.path(), 2).unwrap();
     assert_eq!(log.next_commit(), 2);
-    log.append(&[op(2, 20, 0xcc)]).unwrap();
+    append_and_sync(&mut log, &[op(2, 20, 0xcc)]).unwrap();
     drop(log);
     assert_eq!(reopen(dir.path(), 3).unwrap().next_commit(), 3);
 }
@@ -182,11 +187,11 @@ fn what_a_torn_group_left_behind_never_continues_a_later_one() {
 fn damage_before_a_later_group_is_refused_and_changes_nothing() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    log.append(&ops(1..=2, 20)).unwrap();
+    append_and_sync(&mut log, &ops(1..=2, 20)).unwrap();
     let second = size(log.live.end);
-    log.append(&ops(3..=3, 20)).unwrap();
+    append_and_sync(&mut log, &ops(3..=3, 20)).unwrap();
     let end = size(log.live.end);
-    log.append(&ops(4..=5, 20)).unwrap();
+    append_and_sync(&mut log, &ops(4..=5, 20)).unwrap();
     drop(log);
     let path = segment_path(dir.path(), 1);
     let whole = fs::read(&path).unwrap();
@@ -208,7 +213,7 @@ fn damage_before_a_later_group_is_refused_and_changes_nothing() {
 fn damage_in_a_sealed_segment_is_found_by_the_reader() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    log.append(&ops(1..=400, 300)).unwrap();
+    append_and_sync(&mut log, &ops(1..=400, 300)).unwrap();
     let path = segment_path(dir.path(), 1);
     let mut damaged = fs::read(&path).unwrap();
     damaged[size(HEADER_BYTES) + 50] ^= 1;
@@ -221,7 +226,7 @@ fn damage_in_a_sealed_segment_is_found_by_the_reader() {
 fn a_sealed_segment_whose_footer_is_lost_is_scanned() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    log.append(&ops(1..=400, 300)).unwrap();
+    append_and_sync(&mut log, &ops(1..=400, 300)).unwrap();
     let before = log.index();
     drop(log);
     let path = segment_path(dir.path(), 1);
@@ -236,11 +241,11 @@ fn a_sealed_segment_whose_footer_is_lost_is_scanned() {
 fn a_log_sealed_but_not_rolled_goes_on_in_a_new_segment() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    log.append(&ops(1..=3, 20)).unwrap();
+    append_and_sync(&mut log, &ops(1..=3, 20)).unwrap();
     log.live.seal().unwrap();
     drop(log);
     let mut log = reopen(dir.path(), 2).unwrap();
-    log.append(&ops(4..=4, 20)).unwrap();
+    append_and_sync(&mut log, &ops(4..=4, 20)).unwrap();
     assert_eq!(log.index().segments().len(), 2);
     drop(log);
     reopen(dir.path(), 3).unwrap();
@@ -255,7 +260,7 @@ fn a_record_longer_than_a_segment_gets_one_of_its_own() {
     // Also as the very first record, and with records of the usual length around it.
     let written = [giant(1), op(2, 20, 1), giant(3), giant(4), op(5, 20, 1)];
     for record in &written {
-        log.append(std::slice::from_ref(record)).unwrap();
+        append_and_sync(&mut log, std::slice::from_ref(record)).unwrap();
     }
     drop(log);
     let mut log = reopen(dir.path(), 2).unwrap();
@@ -270,7 +275,7 @@ fn a_record_longer_than_a_segment_gets_one_of_its_own() {
 fn recycling_keeps_what_is_not_flushed_or_not_acknowledged() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
-    log.append(&ops(1..=1000, 300)).unwrap();
+    append_and_sync(&mut log, &ops(1..=1000, 300)).unwrap();
     let firsts: Vec<u64> = log.index().segments().iter().map(|s| s.first_commit()).collect();
     let recycle = |log: &mut LogDir<Folder>, flushed, acknowledged, bytes_max| {
         let allowed = Recyclable { flushed, acknowledged, bytes_max };
@@ -290,11 +295,11 @@ fn a_recycled_file_never_shows_its_former_content() {
     let dir = TempDir::new().unwrap();
     let mut log = create(dir.path());
     let mut oldest = LogReader::new(Folder::open(dir.path()).unwrap(), STORE, 1, u64::MAX);
-    log.append(&ops(1..=2, 500)).unwrap();
+    append_and_sync(&mut log, &ops(1..=2, 500)).unwrap();
     oldest.advance().unwrap();
     for round in 0..20 {
         let first = log.next_commit();
-        log.append(&ops(first..=first + 150, 500)).unwrap();
+        append_and_sync(&mut log, &ops(first..=first + 150, 500)).unwrap();
         let last = log.next_commit() - 1;
         let allowed = Recyclable { flushed: last, acknowledged: last, bytes_max: u64::MAX };
         log.recycle(allowed).unwrap();
@@ -323,7 +328,7 @@ fn a_spare_made_elsewhere_is_used() {
     let spare = request.fulfil(&Folder::open(dir.path()).unwrap()).unwrap();
     log.adopt_spare(spare);
     assert_eq!(log.wanted_spare(), None);
-    log.append(&ops(1..=200, 400)).unwrap();
+    append_and_sync(&mut log, &ops(1..=200, 400)).unwrap();
     assert!(log.wanted_spare().is_some());
 }
 
@@ -334,7 +339,7 @@ fn directories_that_do_not_fit_together_are_refused() {
     drop(create(dir.path()));
     // No record yet: an interrupted first start may be repeated.
     let mut log = create(dir.path());
-    log.append(&ops(1..=600, 300)).unwrap();
+    append_and_sync(&mut log, &ops(1..=600, 300)).unwrap();
     let firsts: Vec<u64> = log.index().segments().iter().map(|s| s.first_commit()).collect();
     drop(log);
     let again = LogDir::create(Folder::open(dir.path()).unwrap(), SMALL, identity(1), 1);
@@ -355,6 +360,7 @@ struct Failing {
     fails: Rc<Cell<bool>>,
 }
 
+#[derive(Debug)]
 struct FailingFile {
     file: File,
     fails: Rc<Cell<bool>>,
@@ -369,6 +375,10 @@ impl Failing {
 
 impl Disk for Failing {
     type File = FailingFile;
+
+    fn reopen(&self) -> io::Result<Self> {
+        Ok(Self { folder: self.folder.reopen()?, fails: Rc::clone(&self.fails) })
+    }
 
     fn list(&self) -> io::Result<Vec<String>> {
         self.folder.list()
@@ -408,6 +418,18 @@ impl DiskFile for FailingFile {
         self.file.write_at(bytes, offset)
     }
 
+    fn set_length(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_length(bytes)
+    }
+
+    fn claim(&self) -> io::Result<bool> {
+        self.file.claim()
+    }
+
+    fn give_up_cached(&self) {
+        self.file.give_up_cached();
+    }
+
     fn sync(&self) -> io::Result<()> {
         if self.fails.get() {
             return Err(io::Error::other("the disk is gone"));
@@ -422,12 +444,12 @@ fn after_a_failed_sync_nothing_is_ever_written_again() {
     let fails = Rc::new(Cell::new(false));
     let disk = Failing { folder: Folder::open(dir.path()).unwrap(), fails: Rc::clone(&fails) };
     let mut log = LogDir::create(disk, SMALL, identity(1), 1).unwrap();
-    log.append(&ops(1..=1, 20)).unwrap();
+    append_and_sync(&mut log, &ops(1..=1, 20)).unwrap();
     fails.set(true);
-    let error = log.append(&ops(2..=2, 20)).unwrap_err();
+    let error = append_and_sync(&mut log, &ops(2..=2, 20)).unwrap_err();
     assert!(matches!(error, LogError::Io { action: LogAction::Sync, .. }), "{error}");
     fails.set(false);
     let before = fs::read(segment_path(dir.path(), 1)).unwrap();
-    assert!(matches!(log.append(&ops(2..=2, 20)), Err(LogError::Failed)));
+    assert!(matches!(append_and_sync(&mut log, &ops(2..=2, 20)), Err(LogError::Failed)));
     assert_eq!(fs::read(segment_path(dir.path(), 1)).unwrap(), before);
 }

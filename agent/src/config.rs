@@ -109,6 +109,12 @@ pub struct StoreConfig {
     /// The most that lies between an answer and the disk at the level `interval`.
     #[serde(deserialize_with = "units::duration")]
     pub durability_interval: Duration,
+    /// From the end of one reading of all rows, which compares them with the tree, to the next.
+    #[serde(deserialize_with = "units::duration")]
+    pub verify_period: Duration,
+    /// Whether the summary tree is kept. No file can say that it is not: only a measurement of its price leaves it out.
+    #[serde(skip)]
+    pub keeps_tree: bool,
 }
 
 impl StoreConfig {
@@ -306,6 +312,8 @@ impl Default for StoreConfig {
             durability: Durability::Commit,
             durability_namespaces: Namespaces::default(),
             durability_interval: Duration::from_secs(1),
+            verify_period: Duration::from_hours(12),
+            keeps_tree: true,
         }
     }
 }

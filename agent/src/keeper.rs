@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::ledger::{Door, Notice};
 use crate::mesh;
 use crate::net::{Inbox, Net, SessionEvent};
-use crate::peers::Question;
+use crate::peers::{Cause, Question};
 use crate::store::{
     ChunkLimit, FlushJob, FlushStep, Folder, LogRequest, Recyclable, RowsFile, Snapshot, SpareRequest, Spent,
     StoreError,
@@ -96,6 +96,8 @@ pub struct Tools {
     pub log_folder: Folder,
     /// Bytes of log to keep for members that have not acknowledged.
     pub log_bytes_max: u64,
+    /// From the end of one walk through all rows to the next.
+    pub verify_period: Duration,
     /// To the ledger.
     pub ledger: Door<Notice>,
     /// To the log thread.
@@ -122,8 +124,8 @@ pub fn run(tools: Tools, mesh: MeshTools, tasks: &Receiver<Task>) -> Result<(), 
     let now = clock.now().mono;
     let mut keeper = Keeper {
         summaries: Summaries::new(now, net.clone(), tools.ledger.clone()),
-        sessions: Sessions::new(tools.file.placer().clone(), net, tools.ledger.clone()),
-        walks: Walks::new(now, tools.file.clone(), tools.ledger.clone()),
+        sessions: Sessions::new(tools.file.placer().clone(), net, tools.ledger.clone(), clock),
+        walks: Walks::new(now, tools.verify_period, (tools.file.clone(), tools.ledger.clone())),
         inbox: sessions,
         clock,
         tools,
@@ -132,7 +134,7 @@ pub fn run(tools: Tools, mesh: MeshTools, tasks: &Receiver<Task>) -> Result<(), 
     // What an earlier life left is what there is to tell of.
     keeper.settled(None, &Arc::new(keeper.tools.file.snapshot()?))?;
     loop {
-        let is_busy = keeper.flush.is_some() || keeper.sessions.is_working();
+        let is_busy = keeper.flush.is_some() || keeper.sessions.is_working(keeper.clock.now().mono);
         let patience = if is_busy { Duration::ZERO } else { keeper.patience() };
         match tasks.recv_timeout(patience) {
             Ok(task) => keeper.take(task)?,
@@ -171,7 +173,7 @@ impl Keeper {
         }
         self.summaries.push(now);
         self.sessions.work(now)?;
-        self.sessions.handle_timeout(now);
+        self.sessions.handle_timeout(now)?;
         if self.flush.is_none() {
             self.walks.handle_timeout(now)?;
         }
@@ -215,11 +217,13 @@ impl Keeper {
             Task::Up(peer) => self.summaries.up(self.clock.now().mono, peer),
             Task::Down(peer) => self.summaries.down(peer),
             Task::BelowLog(peer, space) => {
-                let wanted = Wanted { peer, space, relation: Relation::Apart, asked: None };
+                let (relation, cause) = (Relation::Apart, Cause::LongAbsence);
+                let wanted = Wanted { peer, space, relation, cause, asked: None };
                 self.sessions.open(self.clock.now().mono, wanted);
             }
             Task::Verify(asked, peer, space) => {
-                let wanted = Wanted { peer, space, relation: Relation::Apart, asked: Some(asked) };
+                let (relation, cause) = (Relation::Apart, Cause::LateOp);
+                let wanted = Wanted { peer, space, relation, cause, asked: Some(asked) };
                 self.sessions.open(self.clock.now().mono, wanted);
             }
             Task::Summary(peer, summary) => {

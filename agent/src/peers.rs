@@ -4,6 +4,7 @@
 
 mod links;
 mod question;
+mod repairs;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use crate::metrics::{Metrics, PeerPath};
 use crate::store::Damage;
 
 pub use links::{PeerLink, PeerLinks, PeerReport};
-pub use question::{ANSWER_PATIENCE, Found, Question, Questions};
+pub use question::{ANSWER_PATIENCE, Found, Question, Questions, Range};
+pub use repairs::{Adopted, Cause, RepairCounts, Repairs, Talked};
 
 /// What was counted since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,16 +40,6 @@ pub struct Counts {
     pub damaged: u64,
     /// Peers that held more of our living id than we do.
     pub forks: u64,
-    /// What repair sessions brought and was adopted.
-    pub repairs: u64,
-    /// Of them, those that brought nothing but a vector: the content had come as ops.
-    pub repairs_of_vectors: u64,
-    /// Of them, those that found divergence.
-    pub repairs_of_divergence: u64,
-    /// Turns of all sessions that brought something.
-    pub session_turns: u64,
-    /// Rows in it, absences included.
-    pub repaired_rows: u64,
     /// Times that a peer broke the protocol of data.
     pub broken: u64,
 }
@@ -80,6 +72,8 @@ pub struct Peers {
     pub questions: Questions,
     /// Counters for reports.
     pub counts: Counts,
+    /// What repair has cost and brought.
+    pub repairs: RepairCounts,
     /// Whether a later life of this node has silenced this one.
     pub fenced: bool,
     /// How often more came of a closed life.
@@ -102,6 +96,7 @@ impl Peers {
             links: PeerLinks::default(),
             questions: Questions::default(),
             counts: Counts::default(),
+            repairs: RepairCounts::default(),
             fenced: false,
             reopened: 0,
             seeds_unreached: 0,
@@ -241,7 +236,8 @@ impl Peers {
 
     /// What is known of each peer, for reports.
     pub fn report(&self, now: Now, replica: &Replica) -> Vec<PeerReport> {
-        self.links.report(now, &self.roster, |peer| self.lag_ops(peer, replica))
+        let known = |peer| (self.lag_ops(peer, replica), self.repairs.with(peer));
+        self.links.report(now, &self.roster, known)
     }
 
     /// Members that say that they are about to leave.

@@ -47,7 +47,7 @@ pub use open::{Store, StoreConfig};
 pub use panics::{blame_library, guarded};
 pub use rows_file::{RowsFile, Snapshot};
 pub use segment::{LogIdentity, StoreId};
-pub use verify::{Damage, Verifier, Walked};
+pub use verify::{Damage, Verifier, Walked, leaf_at};
 
 #[cfg(test)]
 mod tests;

@@ -178,6 +178,9 @@ fn prepare(config: &Config) -> Result<Prepared, AgentError> {
         new_id: StoreId(random.random()),
         salt_seed: random.random(),
     })?;
+    if !config.store.keeps_tree {
+        store.memtable = store.memtable.without_tree();
+    }
     let replica_config = replica::Config {
         id: new_life(&store, &me.node, clock.now(), random.random()),
         placer,

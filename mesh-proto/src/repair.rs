@@ -44,6 +44,8 @@ pub use session::Session;
 pub struct Limits {
     /// Bytes of rows that a turn carries before it is closed.
     pub turn_bytes: usize,
+    /// Turns with nothing but rows in them that a side may take one after the other, before it hears from the other side.
+    pub turns_in_flight: u32,
     /// Paths that a turn carries before it is closed, some 260 bytes each; and as many times sixteen places.
     pub turn_entries: usize,
     /// Power sums in the initiator's first word: 32 go with an estimator, fewer are for few differences, none make it a
@@ -63,6 +65,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             turn_bytes: 1 << 20,
+            turns_in_flight: 16,
             turn_entries: 512,
             glance_sums: 32,
             stretch_sums: 1 << 10,

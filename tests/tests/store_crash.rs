@@ -280,7 +280,6 @@ fn what_was_synced_is_there_whole_whenever_the_power_fails() {
         }
     }
     let Seen { lives, interrupted, flushed, recycled, lost } = seen;
-    println!("{lives} lives, {interrupted} flushes interrupted, {flushed} finished, {recycled} segments, {lost} lost");
     assert!(lives > 150, "only {lives} lives got as far as to write");
     assert!(interrupted > 30, "only {interrupted} flushes were interrupted");
     assert!(flushed > 60, "only {flushed} flushes came to their end");

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::report;
 
 /// What is shown of a peer: its name in `MESH.PEERS`, and the column's title.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("node", "node"),
     ("site", "site"),
     ("state", "state"),
@@ -18,6 +18,7 @@ const COLUMNS: [(&str, &str); 9] = [
     ("lag_ms", "lag"),
     ("rtt_us", "rtt"),
     ("offset_us", "offset"),
+    ("repaired_rows", "repaired"),
 ];
 
 pub(super) fn run(args: &SocketArgs) -> Result<(), Failure> {
@@ -65,11 +66,13 @@ mod tests {
     #[test]
     fn a_peer_is_shown_with_its_distance() {
         let info = map(r#"{"node":"a","site":"oslo","uptime_ms":1340}"#);
-        let peer = map(r#"{"node":"b","site":"lima","state":"alive","root_equal":1,"lag_ops":0,"rtt_us":1500}"#);
+        let peer = map(
+            r#"{"node":"b","site":"lima","state":"alive","root_equal":1,"lag_ops":0,"rtt_us":1500,"repaired_rows":7}"#,
+        );
         let shown = text(&info, &[peer]);
         assert!(shown.starts_with("node    a\nsite    oslo\nuptime  1.34 s\n\n"), "{shown}");
         let row: Vec<_> = shown.lines().last().unwrap().split_whitespace().collect();
-        assert_eq!(row, ["b", "lima", "alive", "yes", "never", "0", "-", "1.50", "ms", "-"]);
+        assert_eq!(row, ["b", "lima", "alive", "yes", "never", "0", "-", "1.50", "ms", "-", "7"]);
     }
 
     #[test]

@@ -21,6 +21,9 @@ const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// What is promised of the level `interval`.
 const INTERVAL_MAX: Duration = Duration::from_secs(1);
 
+/// The least time between two readings of all rows.
+const VERIFY_PERIOD_MIN: Duration = Duration::from_mins(1);
+
 /// A file, and the line in it where one is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -137,11 +140,13 @@ pub enum Relation {
     OutputHoldsValue,
     /// Somebody must be let in.
     ClientsAreServed,
+    /// The disk must have a rest.
+    VerifyingRests,
 }
 
 impl Relation {
     /// All of them, in the order in which they are checked.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ValueIsPositive,
         Self::FrameHoldsValue,
         Self::SegmentHoldsFrame,
@@ -150,6 +155,7 @@ impl Relation {
         Self::IntervalIsShort,
         Self::OutputHoldsValue,
         Self::ClientsAreServed,
+        Self::VerifyingRests,
     ];
 
     /// Whether `config` keeps it.
@@ -167,6 +173,7 @@ impl Relation {
             Self::IntervalIsShort => (INTERVAL_MIN..=INTERVAL_MAX).contains(&store.durability_interval),
             Self::OutputHoldsValue => limits.output_buffer_bytes >= limits.value_max,
             Self::ClientsAreServed => limits.clients_max > 0,
+            Self::VerifyingRests => store.verify_period >= VERIFY_PERIOD_MIN,
         }
     }
 
@@ -179,6 +186,7 @@ impl Relation {
             Self::IntervalIsShort => &[("store", "durability_interval")],
             Self::OutputHoldsValue => &[("limits", "output_buffer_bytes"), ("limits", "value_max")],
             Self::ClientsAreServed => &[("limits", "clients_max")],
+            Self::VerifyingRests => &[("store", "verify_period")],
         }
     }
 
@@ -191,6 +199,7 @@ impl Relation {
             Self::IntervalIsShort => "leave `durability_interval` out for a second",
             Self::OutputHoldsValue => "raise `output_buffer_bytes` or lower `value_max`",
             Self::ClientsAreServed => "leave `clients_max` out for its default",
+            Self::VerifyingRests => "leave `verify_period` out for its default",
         }
     }
 }
@@ -206,6 +215,7 @@ impl fmt::Display for Relation {
             Self::IntervalIsShort => "store.durability_interval must be from 10ms to 1s",
             Self::OutputHoldsValue => "limits.output_buffer_bytes must be at least limits.value_max",
             Self::ClientsAreServed => "limits.clients_max must be at least 1",
+            Self::VerifyingRests => "store.verify_period must be at least 1min",
         })
     }
 }

@@ -38,7 +38,7 @@ fn the_example_names_every_knob() {
     let fields = format!("{parsed:?}")
         .split([' ', '{', ','])
         .filter_map(|word| word.strip_suffix(':'))
-        .filter(|field| !["host", "port"].contains(field))
+        .filter(|field| !["host", "port", "keeps_tree"].contains(field))
         .map(str::to_owned)
         .collect::<Vec<_>>();
     assert!(fields.len() > 20, "the debug form lists the fields: {fields:?}");
@@ -98,6 +98,7 @@ fn every_relation_can_be_broken_and_is_named_with_its_line() {
         (Relation::LogHoldsSegments, "[store]\nlog_bytes = \"65MiB\"\n"),
         (Relation::MemtableIsUseful, "[store]\nmemtable_bytes = 4096\n"),
         (Relation::IntervalIsShort, "[store]\ndurability_interval = \"2s\"\n"),
+        (Relation::VerifyingRests, "[store]\nverify_period = \"59s\"\n"),
         (Relation::OutputHoldsValue, "[limits]\noutput_buffer_bytes = 10\n"),
         (Relation::ClientsAreServed, "[limits]\nclients_max = 0\n"),
     ];

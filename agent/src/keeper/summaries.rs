@@ -13,7 +13,7 @@ use everett_mesh_proto::wire::{OpsFrame, decode_datagram, encode_datagram, encod
 
 use crate::ledger::{Door, Notice};
 use crate::net::{Command, Lane, Net};
-use crate::peers::Question;
+use crate::peers::{Cause, Question};
 use crate::store::{Snapshot, StoreError};
 
 /// How many peers a summary is pushed to at a time; the next ones get the next.
@@ -25,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) peer: NodeId,
     pub(super) space: Space,
     pub(super) relation: Relation,
+    /// Why rows would be missing.
+    pub(super) cause: Cause,
     /// Whom to tell what was found, if somebody asked.
     pub(super) asked: Option<Question>,
 }
@@ -147,7 +149,7 @@ impl Summaries {
                 Relation::Diverged => self.me < peer,
             };
             if repair {
-                wanted.push(Wanted { peer, space: space.clone(), relation, asked: None });
+                wanted.push(Wanted { peer, space: space.clone(), relation, cause: Cause::LateOp, asked: None });
             }
         }
         // If the ledger has ended, nobody asks.

@@ -10,9 +10,6 @@ use crate::store::{RowsFile, StoreError, Verifier, Walked};
 /// From the start, which has enough to do, to the first walk.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// From the end of a walk to the next one.
-const REST: Duration = Duration::from_hours(12);
-
 /// Between two pieces.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -24,11 +21,13 @@ pub(super) struct Walks {
     verifier: Verifier,
     ledger: Door<Notice>,
     at: Instant,
+    /// From the end of a walk to the next one.
+    rest: Duration,
 }
 
 impl Walks {
-    pub(super) fn new(now: Instant, file: RowsFile, ledger: Door<Notice>) -> Self {
-        Self { verifier: Verifier::new(file), ledger, at: now + FIRST }
+    pub(super) fn new(now: Instant, rest: Duration, (file, ledger): (RowsFile, Door<Notice>)) -> Self {
+        Self { verifier: Verifier::new(file), ledger, at: now + FIRST, rest }
     }
 
     /// When the next piece is due.
@@ -46,7 +45,7 @@ impl Walks {
             Walked::Waiting => (Vec::new(), PAUSE),
             Walked::Through(damage, rows) => {
                 tracing::info!(rows, "the store was read through and compared with its tree");
-                (damage, REST)
+                (damage, self.rest)
             }
         };
         self.at = now + pause;

@@ -12,6 +12,7 @@ use everett_mesh_proto::time::Instant;
 
 use super::{Ledger, LedgerError};
 use crate::keeper::{Brought, Flush, Task};
+use crate::peers::Adopted;
 use crate::store::{FlushJob, Flushed};
 
 /// The state of flushing.
@@ -107,13 +108,13 @@ impl Ledger {
 
     /// Adopts what a session brought: what differed between the pins, and what changed here since.
     pub(super) fn adopt(&mut self, brought: Brought) -> Result<(), LedgerError> {
-        let Brought { from, outcome, pin, snapshot } = brought;
+        let Brought { from, cause, outcome, pin, snapshot } = brought;
         for key in &outcome.diverged {
             self.host.peers.alarm(&Alarm::Divergence { space: outcome.space.clone(), key: key.key() });
         }
         let data = &mut self.host.data;
         let (rows, space) = (outcome.stage.len(), outcome.space.clone());
-        let (turns, has_diverged) = (outcome.cost.turns, !outcome.diverged.is_empty());
+        let (turns, diverged) = (outcome.cost.turns, outcome.diverged.len() as u64);
         let adoption = if let Some(touched) = data.replica.touched_since(pin, &space) {
             outcome.complete(touched, &*snapshot)?
         } else {
@@ -130,11 +131,7 @@ impl Ledger {
         // Else everything had come by itself meanwhile.
         if data.replica.commit() > before {
             let peers = &mut self.host.peers;
-            peers.counts.repairs += 1;
-            peers.counts.repaired_rows += rows as u64;
-            peers.counts.repairs_of_vectors += u64::from(rows == 0);
-            peers.counts.repairs_of_divergence += u64::from(has_diverged);
-            peers.counts.session_turns += turns;
+            peers.repairs.adopted(from, Adopted { cause, rows: rows as u64, diverged, turns });
             tracing::info!(peer = peers.links.name(from), rows, turns, %space, "repair adopted");
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::keeper::Brought;
 use crate::mesh::News;
 use crate::metrics::{Path, PeerPath};
 use crate::net::Local;
-use crate::peers::{Found, Question};
+use crate::peers::{Found, Question, Talked};
 use crate::store::{Committed, Damage, Flushed, StoreError};
 
 /// One thing another thread tells the ledger.
@@ -35,6 +35,10 @@ pub enum Notice {
     Damaged(Damage),
     /// The keeper: how a peer differs, for whoever asked; none if the session came to nothing.
     Verified(Question, Option<Found>),
+    /// The keeper: a repair session has ended.
+    Talked(NodeId, Talked),
+    /// The keeper: how many rows sessions under way have brought, and of about how many; none if there are none.
+    UnderWay(Option<(u64, u64)>),
     /// The keeper: no session needs this pin any more.
     Unpin(PinId),
     /// The keeper or the courier: an input for what is known of peers.
@@ -73,6 +77,8 @@ impl Ledger {
                 Notice::Brought(brought) => self.adopt(*brought)?,
                 Notice::Verified(question, found) => self.host.peers.questions.answer(question, found),
                 Notice::Damaged(damage) => self.host.peers.damaged(&damage),
+                Notice::Talked(peer, talked) => self.host.peers.repairs.talked(peer, talked),
+                Notice::UnderWay(rows) => self.host.peers.repairs.under_way = rows,
                 Notice::Unpin(pin) => self.host.data.replica.close_pin(pin),
                 Notice::Push(mut input) => {
                     if let push::Input::Acked { space, vector, .. } = &mut input {

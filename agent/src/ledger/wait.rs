@@ -72,9 +72,20 @@ impl Ledger {
 }
 
 fn write_found(reply: &mut Reply<'_>, found: &Found) {
-    reply.map(3);
+    reply.map(4);
     reply.bulk(b"rows");
     reply.uint(found.rows);
+    reply.bulk(b"ranges");
+    reply.array(found.ranges.len());
+    for range in &found.ranges {
+        reply.map(3);
+        for (name, place) in [(b"first".as_slice(), range.first), (b"last", range.last)] {
+            reply.bulk(name);
+            reply.bulk(format!("{place:016x}").as_bytes());
+        }
+        reply.bulk(b"rows");
+        reply.uint(range.rows);
+    }
     for (name, keys) in [("keys", &found.keys), ("diverged", &found.diverged)] {
         reply.bulk(name.as_bytes());
         reply.array(keys.len());

@@ -13,6 +13,8 @@ use crate::identity::NodeIdentity;
 use crate::mesh::Listed;
 use crate::net::LinkMeter;
 
+use super::repairs::Repairs;
+
 /// Own groups whose acknowledgement is timed, per peer; more in flight go untimed.
 const TIMED_MAX: usize = 4_096;
 
@@ -60,10 +62,10 @@ pub struct PeerReport {
     pub last_equal_ms: Option<u64>,
     /// Its clock minus ours.
     pub offset_ms: Option<i64>,
-    /// Bytes sent over the link.
-    pub sent_bytes: u64,
-    /// Bytes received over the link.
-    pub received_bytes: u64,
+    /// Bytes sent and received over the link.
+    pub bytes: [u64; 2],
+    /// What repair with it has cost and brought since the start.
+    pub repairs: Repairs,
 }
 
 /// All linked peers.
@@ -123,11 +125,17 @@ impl PeerLinks {
     }
 
     /// Every member but this node, and every linked peer that membership does not list yet.
-    pub fn report(&self, now: Now, roster: &Arc<Vec<Listed>>, lag_ops: impl Fn(NodeId) -> u64) -> Vec<PeerReport> {
+    pub fn report(
+        &self,
+        now: Now,
+        roster: &Arc<Vec<Listed>>,
+        known: impl Fn(NodeId) -> (u64, Repairs),
+    ) -> Vec<PeerReport> {
         let unlisted = self.0.values().filter(|link| roster.iter().all(|listed| listed.node != link.identity.id));
         let unlisted = unlisted.map(|link| PeerReport {
             node: link.identity.node.to_string(),
             site: link.identity.site.to_string(),
+            repairs: known(link.identity.id).1,
             ..PeerReport::unknown()
         });
         let listed = roster.iter().filter(|listed| !listed.own).map(|listed| {
@@ -139,8 +147,10 @@ impl PeerLinks {
                 rtt: listed.rtt,
                 ..PeerReport::unknown()
             };
+            let (lag_ops, repairs) = known(listed.node);
+            let report = PeerReport { repairs, ..report };
             match self.0.get(&listed.node) {
-                Some(link) => link.fill(now, report, lag_ops(listed.node)),
+                Some(link) => link.fill(now, report, lag_ops),
                 None => report,
             }
         });
@@ -160,8 +170,7 @@ impl PeerLink {
             root_equal: self.equal,
             last_equal_ms: self.last_equal.map(|at| at.wall_ms),
             offset_ms: Some(self.offset_ms),
-            sent_bytes: figures.sent_bytes,
-            received_bytes: figures.received_bytes,
+            bytes: [figures.sent_bytes, figures.received_bytes],
             ..report
         }
     }
@@ -180,8 +189,8 @@ impl PeerReport {
             root_equal: None,
             last_equal_ms: None,
             offset_ms: None,
-            sent_bytes: 0,
-            received_bytes: 0,
+            bytes: [0; 2],
+            repairs: Repairs::default(),
         }
     }
 }

@@ -23,10 +23,23 @@ pub struct Question(u64);
 pub struct Found {
     /// Rows of which the peer had another state than this agent, or none.
     pub rows: u64,
+    /// The ranges of places that they lie in: the first leaves of this agent's tree.
+    pub ranges: Vec<Range>,
     /// The first of their keys.
     pub keys: Vec<Bytes>,
     /// Keys with equal dots and different bytes.
     pub diverged: Vec<Bytes>,
+}
+
+/// Places between which two agents differed: a leaf of the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Range {
+    /// The first place.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+    /// How many rows differed there.
+    pub rows: u64,
 }
 
 /// Questions on their way, and answers.

@@ -71,6 +71,11 @@ impl Memtable {
         Ok(Self { file, base, frozen: None, is_flushing: false, active, cuts, kept_bytes_max, cache })
     }
 
+    /// The same, whose flushes leave the tree as it is; see [`RowsFile::without_tree`].
+    pub fn without_tree(self) -> Self {
+        Self { file: self.file.without_tree(), ..self }
+    }
+
     /// The snapshot under the memtable.
     pub fn base(&self) -> &Arc<Snapshot> {
         &self.base

@@ -245,6 +245,31 @@ fn every_interruption_of_one_flush_replays_to_the_same_rows() {
 }
 
 #[test]
+fn the_tree_that_is_drawn_beside_a_large_flush_is_that_of_its_rows() {
+    let mut world = World::new(13);
+    let set = |number: u32, value: &'static str| {
+        let (key, value) = (format!("key{number}").into(), Bytes::from_static(value.as_bytes()));
+        Edit::Set { key, value, expiry: Expiry::Clear }
+    };
+    let delete = |number: u32| Edit::Delete { key: format!("key{number}").into() };
+    let first: Vec<Edit> = (0..3_000).map(|number| set(number, "first")).collect();
+    let some: Vec<Edit> = (0..1_500).map(|n| if n % 3 == 0 { delete(n) } else { set(2 * n, "second") }).collect();
+    let anew: Vec<Edit> = [Edit::Flush].into_iter().chain((0..1_200).map(|number| set(number, "third"))).collect();
+    for edits in [first, some, anew] {
+        for edits in edits.chunks(100) {
+            let input = Input::Local { space: Space::numbered(0), edits: edits.to_vec() };
+            world.replica.handle_input(world.now, &mut world.store.memtable, input).unwrap();
+            world.commit();
+        }
+        let held = world.store.memtable.freeze(world.replica.settled()).unwrap();
+        let durable = world.commit();
+        let flushed = held.release(durable).unwrap().run(ChunkLimit::default()).unwrap();
+        check_trees(flushed.snapshot());
+        drop(world.store.memtable.settle(flushed));
+    }
+}
+
+#[test]
 fn a_flush_waits_until_its_commit_is_durable() {
     let mut world = World::new(3);
     world.edit();

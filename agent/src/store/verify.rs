@@ -112,7 +112,7 @@ fn first_space(snapshot: &Snapshot, after: Option<&Space>) -> Option<(Space, u64
 }
 
 /// The leaf that a place lies in, or the path without elements.
-fn leaf_at(snapshot: &Snapshot, space: &Space, place: u64) -> Result<(Path, Option<Node>), StoreError> {
+pub fn leaf_at(snapshot: &Snapshot, space: &Space, place: u64) -> Result<(Path, Option<Node>), StoreError> {
     let mut path = Path::ROOT;
     loop {
         let node = snapshot.node(space, path)?;

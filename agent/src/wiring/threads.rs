@@ -124,6 +124,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, reread: Reread) -> Resu
         file: store.file.clone(),
         log_folder: reopen(&store.log_folder)?,
         log_bytes_max: config.store.log_bytes,
+        verify_period: config.store.verify_period,
         ledger: door.clone(),
         log: log.0.clone(),
         mesh: mesh.0.clone(),

@@ -22,6 +22,9 @@ pub(super) const LISTED_MAX: u64 = 1 << 18;
 /// Bytes that an id in a list takes, in tenths.
 const LISTED_TENTHS: u64 = 65;
 
+/// How much more than was estimated is made room for where it is divided among buckets.
+const ESTIMATE_MARGIN: f64 = 1.12;
+
 /// Cells that differ, each with who holds rows there.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
@@ -187,10 +190,12 @@ impl<P: Pin> Side<'_, P> {
 }
 
 /// Into how many buckets, by bits, and with sketches of which capacity, about so many differences are divided: as few
-/// buckets as a sketch may be long, and room in each for twice what chance strays by, ids coming in pairs.
+/// buckets as a sketch may be long, and room in each for twice what chance strays by, ids coming in pairs. The estimate
+/// strays by an eighth itself: of one bucket the same room serves, of many it is low in all of them at once.
 fn partition(estimate: u64) -> (u8, u16) {
-    let ids = 1.06 * estimate.min(1 << 40) as f64;
+    let ids = estimate.min(1 << 40) as f64;
     for bits in 0..32 {
+        let ids = if bits == 0 { ids } else { ids * ESTIMATE_MARGIN };
         let mean = ids / f64::from(2_f32.powi(i32::from(bits)));
         let capacity = mean + 2.0 * (2.0 * mean).sqrt() + 3.0;
         if capacity <= CAPACITY_MAX as f64 {

@@ -44,6 +44,8 @@ pub struct Answer {
     pub vector: Brief,
     /// Whether the root of the pin's tree is the initiator's, too.
     pub is_equal: bool,
+    /// How many places are taken.
+    pub count: u64,
     /// The responder's first turn; an empty one if the roots are equal.
     pub turn: Turn,
 }
@@ -89,6 +91,9 @@ pub struct Turn {
     /// Whether the sender has not said all yet. A turn can be empty and have more to come: what was looked at in it turned
     /// out to need no words.
     pub more: bool,
+    /// Whether the next turn is the sender's again: it has nothing but rows to send, and is not to wait for a word between
+    /// them.
+    pub follows: bool,
 }
 
 /// A row of which the receiver has applied every write: what of its own the sender still holds, instead of the row. Nothing
@@ -115,7 +120,12 @@ pub struct Want {
 impl Turn {
     /// Whether it is to be answered, if only by saying that nothing is left.
     pub fn asks(&self) -> bool {
-        self.more || !self.looks.is_empty() || !self.sights.is_empty() || !self.wanted.is_empty()
+        self.more || !self.has_only_rows()
+    }
+
+    /// Whether there is nothing in it that wants an answer before more is said.
+    pub fn has_only_rows(&self) -> bool {
+        self.looks.is_empty() && self.sights.is_empty() && self.wanted.is_empty()
     }
 }
 

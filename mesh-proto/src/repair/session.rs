@@ -6,6 +6,7 @@ mod tables;
 mod turns;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::compare::Side;
 use super::glance::GLANCE_SUMS;
@@ -23,6 +24,10 @@ use looks::{Looks, Shown};
 
 /// The most turns of both sides together: many times what the limits let an honest session need.
 const TURNS_MAX: u64 = 1 << 16;
+
+/// An answer that comes within this time says that the link carries more at a time. Much less than a side may be silent, so
+/// that what is in flight over a slow link does not look like silence.
+const SOON: Duration = Duration::from_secs(2);
 
 /// How many times as long as later the first answer may take: the other side opens its pin, for which it waits for a flush.
 const OPENING_PATIENCE: u32 = 4;
@@ -60,7 +65,12 @@ struct Work {
 
 impl Work {
     fn is_empty(&self) -> bool {
-        self.show.is_empty() && self.against.is_empty() && self.send.is_empty() && self.want.is_empty()
+        self.is_only_rows() && self.send.is_empty()
+    }
+
+    /// Whether nothing is left that the peer has to answer.
+    fn is_only_rows(&self) -> bool {
+        self.show.is_empty() && self.against.is_empty() && self.want.is_empty()
     }
 }
 
@@ -110,6 +120,8 @@ pub struct Session {
     placer: Placer,
     space: Space,
     my_root: Hash,
+    /// How many places are taken at the peer, as it says.
+    their_count: u64,
     vectors: Vectors,
     phase: Phase,
     progress: Progress,
@@ -126,6 +138,17 @@ pub struct Session {
 struct Times {
     began: Instant,
     heard: Instant,
+    /// How many turns of rows may go out in a row now: more while they are answered soon.
+    in_flight: u32,
+}
+
+impl Times {
+    /// The peer has said something.
+    fn hear(&mut self, now: Instant, in_flight_max: u32) {
+        let soon = now.saturating_since(self.heard) < SOON;
+        self.heard = now;
+        self.in_flight = if soon { self.in_flight * 2 } else { self.in_flight / 2 }.clamp(1, in_flight_max.max(1));
+    }
 }
 
 impl Session {
@@ -179,9 +202,11 @@ impl Session {
             return Ok(());
         };
         self.vectors.theirs = theirs;
+        self.their_count = count;
+        let own_count = self.side(pin).count()?;
         let vector = Brief::from(&self.vectors.mine);
         if root == self.my_root {
-            let answer = Answer { vector, is_equal: true, turn: Turn::default() };
+            let answer = Answer { vector, is_equal: true, count: own_count, turn: Turn::default() };
             self.outputs.push_back(Output::Send(Message::Answer(answer)));
             self.finish();
             return Ok(());
@@ -189,7 +214,7 @@ impl Session {
         let first = if count == 0 {
             self.compare(pin, Path::ROOT, Sight::Elements(Vec::new()))?;
             Ok(())
-        } else if self.vectors.mine == self.vectors.theirs || self.side(pin).count()? == 0 {
+        } else if self.vectors.mine == self.vectors.theirs || own_count == 0 {
             self.progress = Progress::descending();
             self.progress.work.show.push(Path::ROOT);
             Ok(())
@@ -200,7 +225,7 @@ impl Session {
             Ok(()) => {
                 let turn = self.turn(pin)?;
                 let all = !turn.asks();
-                let answer = Answer { vector, is_equal: false, turn };
+                let answer = Answer { vector, is_equal: false, count: own_count, turn };
                 self.outputs.push_back(Output::Send(Message::Answer(answer)));
                 if all {
                     self.finish();
@@ -217,20 +242,21 @@ impl Session {
             placer,
             vectors: Vectors { mine: pin.vector(&space)?, ..Vectors::default() },
             my_root: root(pin, &space)?,
+            their_count: 0,
             space,
             phase: Phase::Opening,
             progress: Progress::default(),
             opening: None,
             reading: None,
             cost: Cost::default(),
-            times: Times { began: now, heard: now },
+            times: Times { began: now, heard: now, in_flight: 1 },
             outputs: VecDeque::new(),
         })
     }
 
     /// Takes a message of the peer. If there is much to decode in it, that is only begun: see [`work`](Self::work).
     pub fn handle_input<P: Pin>(&mut self, now: Instant, pin: &P, message: Message) -> Result<(), P::Error> {
-        self.times.heard = now;
+        self.times.hear(now, self.limits.turns_in_flight);
         if self.is_working() {
             // The peer awaits an answer, and has no word before that.
             self.fail(Failure::Broke);
@@ -304,6 +330,11 @@ impl Session {
         self.progress.stage.bytes()
     }
 
+    /// How many rows of the peer it holds, absences included, and how many places the peer says that it has taken.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.progress.stage.len() as u64, self.their_count)
+    }
+
     /// The namespace it is about.
     pub fn space(&self) -> &Space {
         &self.space
@@ -311,9 +342,10 @@ impl Session {
 
     /// The answer has come: compares the roots, and takes the first turn.
     fn begin<P: Pin>(&mut self, pin: &P, answer: Answer) -> Result<Result<(), Failure>, P::Error> {
-        let Answer { vector, is_equal, turn } = answer;
+        let Answer { vector, is_equal, count, turn } = answer;
         let Some(theirs) = self.whole(vector) else { return Ok(Err(Failure::Broke)) };
         self.vectors.theirs = theirs;
+        self.their_count = count;
         self.phase = Phase::Turning { more: false };
         if is_equal {
             self.finish();
@@ -329,10 +361,20 @@ impl Session {
     /// Takes a turn of the peer, and answers with one, or ends: when neither side has anything left. A peer that has nothing
     /// left to say owes nothing either: a stage with a hole in it must not be adopted.
     fn take_turn<P: Pin>(&mut self, pin: &P, turn: Turn) -> Result<Result<(), Failure>, P::Error> {
-        let (asks, more) = (turn.asks(), turn.more);
+        let (asks, more, follows) = (turn.asks(), turn.more, turn.follows);
+        // A turn that asks for something awaits an answer.
+        if follows && !(more && turn.has_only_rows()) {
+            return Ok(Err(Failure::Broke));
+        }
         self.cost.turns += 1;
-        if let broke @ Err(_) = self.take_in(pin, turn)? {
+        // The rest of what the peer says in a row belongs to what was found to be false.
+        if !self.has_begun_anew()
+            && let broke @ Err(_) = self.take_in(pin, turn)?
+        {
             return Ok(broke);
+        }
+        if follows && self.cost.turns < TURNS_MAX {
+            return Ok(Ok(()));
         }
         let owes = self.progress.leave.unanswered() > 0 || !self.progress.looks.owed.is_empty();
         let unproved = self.progress.looks.found && !self.progress.looks.proved;
@@ -342,16 +384,16 @@ impl Session {
         if self.cost.turns >= TURNS_MAX {
             return Ok(Err(Failure::TimedOut));
         }
-        if !asks && self.phase == (Phase::Turning { more: false }) {
+        if !asks && self.phase == (Phase::Turning { more: false }) && !self.has_begun_anew() {
             self.finish();
             return Ok(Ok(()));
         }
-        let mine = self.turn(pin)?;
-        let done = !mine.asks() && !more;
+        let mine = self.turns(pin)?;
+        let done = !more && mine.last().is_some_and(|turn| !turn.asks());
         if done && (owes || unproved) {
             return Ok(Err(Failure::Broke));
         }
-        self.outputs.push_back(Output::Send(Message::Turn(mine)));
+        self.outputs.extend(mine.into_iter().map(|turn| Output::Send(Message::Turn(turn))));
         if done {
             self.finish();
         }

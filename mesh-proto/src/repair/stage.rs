@@ -63,6 +63,11 @@ impl Stage {
         Ok(if is_new { Ok(()) } else { Err(Failure::Broke) })
     }
 
+    /// How many rows and absences it has.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// What it weighs.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -77,6 +77,8 @@ impl Site {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Traffic {
     messages: usize,
+    /// Those of the initiator.
+    messages_left: usize,
     bytes: usize,
     /// Without rows and their keys.
     bare_bytes: usize,
@@ -119,6 +121,7 @@ fn converse(a: &MemoryContent, b: &MemoryContent, limits: Limits) -> (Output, Ou
             match output {
                 Output::Send(message) => {
                     traffic.count(&message);
+                    traffic.messages_left += 1;
                     match (&mut right, message) {
                         (None, Message::Open(open)) => {
                             let Ok(session) = Session::respond(Instant::ZERO, limits, placer(), open, b);
@@ -226,6 +229,11 @@ fn an_empty_side_gets_everything_and_sends_nothing() {
     let (left, right) = (done(left), done(right));
     assert_eq!((left.stage.len(), right.stage.len()), (3_000, 0));
     assert_eq!((left.cost.rows_sent, right.cost.rows_sent), (0, 3_000));
+    let limits = Limits { turn_bytes: 1_000, ..Limits::default() };
+    let (of_turns, _, traffic) = converse(&pin_b.0, &pin_a.0, limits);
+    assert_eq!(done(of_turns).stage, left.stage);
+    assert!(traffic.messages > 200, "it takes many turns: {traffic:?}");
+    assert!(traffic.messages_left < 30, "and few words between them: {traffic:?}");
     adopt(&mut b, left, &pin_b);
     assert_eq!(a.rows.content(&space()), b.rows.content(&space()));
 }

@@ -10,6 +10,7 @@ mod cost;
 mod everett;
 mod peers;
 mod sets;
+mod writes;
 
 use std::sync::Arc;
 
@@ -41,6 +42,12 @@ struct Args {
     /// Instead: flushes of so many overwritten rows, with the tree kept and without
     #[arg(long)]
     upkeep: Option<usize>,
+    /// Instead: whole agents that take so many SETs a round, with the tree kept and without
+    #[arg(long)]
+    writes: Option<u64>,
+    /// For that: this process becomes an agent with this configuration that keeps no tree
+    #[arg(long, hide = true)]
+    agent_without_tree: Option<std::path::PathBuf>,
     /// What reproduces a run
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -64,7 +71,14 @@ enum Contestant {
 
 fn main() {
     let args = Args::parse();
+    if let Some(path) = &args.agent_without_tree {
+        return writes::run_without_tree(path);
+    }
     for &count in &args.keys {
+        if let Some(writes) = args.writes {
+            writes::compare(writes, count);
+            continue;
+        }
         let keys = Arc::new(sets::keys(count));
         let mut stores = args.only.contains(&Contestant::Everett).then(|| Stores::new(Arc::clone(&keys)));
         if let (Some(rows), Some(stores)) = (args.upkeep, stores.as_mut()) {

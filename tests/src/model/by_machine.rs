@@ -37,6 +37,7 @@ impl Machines {
     pub(super) fn new(rng: &mut Pcg64, snapshots: Snapshots) -> Self {
         let limits = Limits {
             turn_bytes: rng.random_range(1..400),
+            turns_in_flight: rng.random_range(1..5),
             turn_entries: rng.random_range(1..4),
             // From a descent over first glances that are too small to ones that hold everything.
             glance_sums: [0, 3, 5, 16, 32][rng.random_range(0..5)],

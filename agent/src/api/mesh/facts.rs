@@ -7,7 +7,7 @@ use everett_mesh_proto::membership::MemberState;
 use super::super::call::Call;
 use super::super::host::Phase;
 use super::super::resp::Reply;
-use crate::peers::{PeerReport, Peers};
+use crate::peers::{Cause, PeerReport, Peers, RepairCounts, Repairs};
 
 /// One value of a report.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,11 +77,6 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
         ("log_bytes", Fact::count(host.stats.log_bytes)),
         ("groups_sent", Fact::count(counts.groups_sent)),
         ("groups_received", Fact::count(counts.groups_received)),
-        ("repairs", Fact::count(counts.repairs)),
-        ("repairs_of_vectors", Fact::count(counts.repairs_of_vectors)),
-        ("repairs_of_divergence", Fact::count(counts.repairs_of_divergence)),
-        ("repaired_rows", Fact::count(counts.repaired_rows)),
-        ("session_turns", Fact::count(counts.session_turns)),
         ("skewed", Fact::count(counts.skewed)),
         ("divergences", Fact::count(counts.divergences)),
         ("damaged", Fact::count(counts.damaged)),
@@ -89,6 +84,7 @@ pub(in super::super) fn facts(call: &Call<'_>) -> Vec<(&'static str, Fact)> {
         ("leases", number(host.data.leases_known())),
         ("leases_withdrawn", Fact::count(host.stats.leases_withdrawn)),
     ];
+    facts.extend(repairs(&host.peers.repairs));
     facts.extend(lives(&host.peers));
     facts.extend(membership(&host.peers));
     facts
@@ -103,6 +99,36 @@ fn lives(peers: &Peers) -> [(&'static str, Fact); 3] {
         ("lives_closed", Fact::count(closed as u64)),
         ("lives_reopened", Fact::count(peers.reopened)),
     ]
+}
+
+/// What repair has cost and brought, and how far it is.
+fn repairs(counts: &RepairCounts) -> Vec<(&'static str, Fact)> {
+    let all = &counts.all;
+    let under_way = counts.under_way.unwrap_or_default();
+    let mut facts = vec![
+        ("repairs", Fact::count(all.adopted)),
+        ("repairs_of_vectors", Fact::count(all.of_vectors)),
+        ("repairs_of_divergence", Fact::count(all.of_divergence)),
+        ("repaired_rows", Fact::count(all.rows())),
+        ("session_turns", Fact::count(all.turns)),
+        ("repair_rows_staged", Fact::count(under_way.0)),
+        ("repair_rows_at_peer", Fact::count(under_way.1)),
+    ];
+    facts.extend(sessions(all));
+    facts
+}
+
+/// What sessions have cost, and the rows that they repaired by cause.
+fn sessions(repairs: &Repairs) -> impl Iterator<Item = (&'static str, Fact)> {
+    let cost = [
+        ("repair_sessions", repairs.sessions),
+        ("repair_sessions_failed", repairs.failed),
+        ("repair_sent_bytes", repairs.sent_bytes),
+        ("repair_received_bytes", repairs.received_bytes),
+        ("repair_messages", repairs.messages),
+    ];
+    let rows = Cause::ALL.map(|cause| (cause.figure(), repairs.rows_by(cause)));
+    cost.into_iter().chain(rows).map(|(name, figure)| (name, Fact::count(figure)))
 }
 
 /// What membership tells of itself.
@@ -146,7 +172,7 @@ pub(in super::super) fn figures(peer: &PeerReport) -> Vec<(&'static str, Fact)> 
         Fact::or_unknown(time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
     };
     let lag_ms = peer.lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
-    vec![
+    let mut figures = vec![
         ("node", Fact::Text(peer.node.clone())),
         ("site", Fact::Text(peer.site.clone())),
         ("state", peer.state.map_or(Fact::Unknown, |state| Fact::Text(state_name(state).to_owned()))),
@@ -157,9 +183,12 @@ pub(in super::super) fn figures(peer: &PeerReport) -> Vec<(&'static str, Fact)> 
         ("root_equal", peer.root_equal.map_or(Fact::Unknown, |equal| Fact::Number(equal.into()))),
         ("last_equal_ms", Fact::or_unknown(peer.last_equal_ms)),
         ("offset_us", peer.offset_ms.map_or(Fact::Unknown, |ms| Fact::Number(ms.saturating_mul(1_000)))),
-        ("sent_bytes", Fact::count(peer.sent_bytes)),
-        ("received_bytes", Fact::count(peer.received_bytes)),
-    ]
+        ("sent_bytes", Fact::count(peer.bytes[0])),
+        ("received_bytes", Fact::count(peer.bytes[1])),
+        ("repaired_rows", Fact::count(peer.repairs.rows())),
+    ];
+    figures.extend(sessions(&peer.repairs));
+    figures
 }
 
 pub(super) fn state_name(state: MemberState) -> &'static str {

@@ -3,10 +3,11 @@
 use everett_mesh_proto::id::{NodeId, Space};
 use everett_mesh_proto::repair::{Limits, Open, Session};
 use everett_mesh_proto::time::Instant;
+use everett_mesh_proto::wire::Frame;
 
 use super::Pinned;
-use crate::net::SessionSender;
-use crate::peers::Question;
+use crate::net::{NotSent, SessionSender};
+use crate::peers::{Cause, Question, Talked};
 
 /// How far a session has come.
 pub(super) enum Stage {
@@ -40,6 +41,8 @@ pub(super) struct Running {
     pub(super) began: Instant,
     pub(super) own: bool,
     pub(super) asked: Option<Question>,
+    pub(super) cause: Cause,
+    pub(super) talked: Talked,
 }
 
 impl Running {
@@ -56,8 +59,23 @@ impl Running {
         }
     }
 
+    /// How many rows of the peer it holds, and how many the peer has.
+    pub(super) fn progress(&self) -> Option<(u64, u64)> {
+        match &self.stage {
+            Stage::Running(talk) => Some(talk.session.progress()),
+            Stage::Silent | Stage::Settling(_) => None,
+        }
+    }
+
     /// Whether it has something to decode.
     pub(super) fn is_working(&self) -> bool {
         matches!(&self.stage, Stage::Running(talk) if talk.session.is_working())
     }
+}
+
+/// Sends a frame to a session's peer.
+pub(super) fn say(sender: &SessionSender, talked: &mut Talked, frame: Frame) -> Result<(), NotSent> {
+    talked.messages += 1;
+    talked.sent_bytes += frame.as_bytes().len() as u64;
+    sender.send(frame)
 }

@@ -43,7 +43,7 @@ fn messages() -> [Message; 6] {
     ];
     [
         Message::Open(Open { space, vector, root, count: 300, glance: glance() }),
-        Message::Answer(Answer { vector: brief, is_equal: true, turn: Turn::default() }),
+        Message::Answer(Answer { vector: brief, is_equal: true, count: 300, turn: Turn::default() }),
         Message::Turn(turn),
         Message::Turn(Turn::default()),
         Message::Turn(Turn { looks, ..Turn::default() }),
@@ -60,14 +60,14 @@ const FROZEN: [&str; 6] = [
     "0100013001aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac0200bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
      bbbbbbbbbbbbac02020405080606060606060606",
     "010101aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac0201eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\
-     eeeeeeee010000000000000000",
+     eeeeeeee01ac02000000000000000000",
     "0102000200000002cccccccccccccccccccccccccccccccc0000000000000000000000000000000001010101ac02dddddddd\
      dddddddddddddddddddddddd0118013000000000000001026b0000010000000000000000000003726f770118013000000000\
      000001026b0000000000000000000000000001abababababababababababababababab020101010102020202010205020301\
-     ac020001",
-    "01020000000000000000",
+     ac02000100",
+    "0102000000000000000000",
     "01020600010204050806060606060606060201010200ac020203070707030e9e030000004000000040ffffff3f0408080808\
-     04069f01000000800a9e0200000048ffffff3b05eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee00000000000000",
+     04069f01000000800a9e0200000048ffffff3b05eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee0000000000000000",
     "010301a9a9a9a9a9a9a9a9a9a9a9a9a9a9a9a903aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab02",
 ];
 

@@ -113,6 +113,21 @@ impl Session {
         Ok(sight)
     }
 
+    /// Says what there is to say in turns that need no word of the peer between them: one, or several where nothing but rows
+    /// is left to send.
+    pub(super) fn turns<P: Pin>(&mut self, pin: &P) -> Result<Vec<Turn>, P::Error> {
+        let mut turns = vec![self.turn(pin)?];
+        for _ in 1..self.times.in_flight {
+            let Some(last) = turns.last_mut().filter(|last| last.more && last.has_only_rows()) else { break };
+            if !self.progress.work.is_only_rows() {
+                break;
+            }
+            last.follows = true;
+            turns.push(self.turn(pin)?);
+        }
+        Ok(turns)
+    }
+
     /// Says what there is to say, up to the limits of a turn.
     pub(super) fn turn<P: Pin>(&mut self, pin: &P) -> Result<Turn, P::Error> {
         while self.progress.work.send.len() + self.progress.work.want.len() < QUEUE_MAX {

@@ -146,7 +146,7 @@ fn sketches_are_decoded_in_stretches_and_nothing_is_said_meanwhile() {
     let limits = Limits { stretch_sums: 64, ..Limits::default() };
     let sketches = Look::Buckets(Buckets { bits: 4, which: None, capacity: 32, sums: vec![7; 8 * 32 * 16].into() });
     let turn = Turn { looks: vec![sketches], ..Turn::default() };
-    let answer = Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, turn });
+    let answer = Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, count: 0, turn });
     let begun = || {
         let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), &pin);
         session.poll_output();
@@ -207,7 +207,7 @@ fn parts_kept_that_this_side_never_saw_end_the_session() {
         let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
         session.poll_output();
         let turn = Turn { looks, kept, more: true, ..Turn::default() };
-        let answer = Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, turn });
+        let answer = Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, count: 0, turn });
         let Ok(()) = session.handle_input(Instant::ZERO, &pin, answer);
         session.poll_output()
     };
@@ -220,7 +220,7 @@ fn begun(pin: &MemoryContent, looks: Vec<Look>) -> Option<Output> {
     let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), pin);
     session.poll_output();
     let turn = Turn { looks, ..Turn::default() };
-    let answer = Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, turn });
+    let answer = Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, count: 0, turn });
     let Ok(()) = session.handle_input(Instant::ZERO, pin, answer);
     std::iter::from_fn(|| session.poll_output()).find(|output| !matches!(output, Output::Send(_)))
 }
@@ -269,7 +269,7 @@ fn rows_in_cells_that_were_not_named_are_the_peers_alone_or_the_glance_was_wrong
         let Ok(()) = session.handle_input(
             Instant::ZERO,
             &pin,
-            Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, turn }),
+            Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, count: 0, turn }),
         );
         std::iter::from_fn(|| session.poll_output()).last()
     };
@@ -294,7 +294,7 @@ fn what_is_named_without_a_proof_of_the_rest_is_not_adopted() {
     session.poll_output();
     let named = Named { both: Cells::encode(&[7]), ..Named::default() };
     let turn = Turn { looks: vec![Look::Cells(named)], cells_told: 1, ..Turn::default() };
-    let answer = Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, turn });
+    let answer = Message::Answer(Answer { vector: Brief::from(&upto(9)), is_equal: false, count: 0, turn });
     let Ok(()) = session.handle_input(Instant::ZERO, &pin, answer);
     assert_eq!(session.poll_output(), Some(Output::Failed(Failure::Broke)));
 }

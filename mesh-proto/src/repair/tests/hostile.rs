@@ -23,7 +23,7 @@ fn filled(number: u8, keys: usize) -> MemoryContent {
 fn begun(pin: &MemoryContent, limits: Limits, sight: Sight) -> Session {
     let Ok(mut session) = Session::initiate(Instant::ZERO, limits, placer(), space(), pin);
     let turn = Turn { sights: vec![(Path::ROOT, sight)], ..Turn::default() };
-    let answer = Answer { vector: Brief::default(), is_equal: false, turn };
+    let answer = Answer { vector: Brief::default(), is_equal: false, count: 0, turn };
     let Ok(()) = session.handle_input(Instant::ZERO, pin, Message::Answer(answer));
     session
 }
@@ -161,6 +161,35 @@ fn a_peer_that_always_has_more_to_say_and_never_does_ends_the_session() {
 }
 
 #[test]
+fn a_turn_that_follows_another_must_be_rows_and_have_more_to_come() {
+    let pin = filled(1, 1);
+    let want = Want { place: placer().place(b"k0"), both: true };
+    let follows = Turn { follows: true, more: true, ..Turn::default() };
+    let turns = [
+        ("rows", follows.clone(), None),
+        ("the last", Turn { more: false, ..follows.clone() }, Some(Failure::Broke)),
+        ("a question", Turn { wanted: vec![want], ..follows }, Some(Failure::Broke)),
+    ];
+    for (case, turn, failure) in turns {
+        let mut session = begun(&pin, Limits::default(), all_differ());
+        while session.poll_output().is_some() {}
+        hears(&mut session, &pin, turn);
+        assert_eq!(session.poll_output(), failure.map(Output::Failed), "{case}");
+    }
+}
+
+#[test]
+fn a_peer_whose_turns_follow_one_another_for_ever_ends_the_session() {
+    let pin = filled(1, 0);
+    let mut session = begun(&pin, Limits::default(), all_differ());
+    let ended = (0..1 << 17).find_map(|_| {
+        hears(&mut session, &pin, Turn { more: true, follows: true, ..Turn::default() });
+        end(&mut session)
+    });
+    assert_eq!(ended, Some(Output::Failed(Failure::TimedOut)));
+}
+
+#[test]
 fn a_stage_that_outgrows_its_bound_ends_the_session() {
     let limits = Limits { stage_bytes: 100, ..Limits::default() };
     let pin = filled(1, 0);
@@ -183,7 +212,7 @@ fn silence_and_messages_out_of_place_end_the_session() {
         assert_eq!(end(&mut session), Some(Output::Failed(Failure::Broke)));
     }
     let Ok(mut session) = Session::initiate(Instant::ZERO, Limits::default(), placer(), space(), &pin);
-    let answer = Answer { vector: Brief::default(), is_equal: false, turn: Turn::default() };
+    let answer = Answer { vector: Brief::default(), is_equal: false, count: 0, turn: Turn::default() };
     let Ok(()) = session.handle_input(Instant::ZERO, &pin, Message::Answer(answer));
     assert_eq!(end(&mut session), Some(Output::Failed(Failure::Broke)));
 }

@@ -66,7 +66,7 @@ fn a_table_that_is_not_the_announced_one_ends_the_session() {
         session
     };
     let broke = Some(Output::Failed(Failure::Broke));
-    let answer = |vector| Message::Answer(Answer { vector, is_equal: true, turn: Turn::default() });
+    let answer = |vector| Message::Answer(Answer { vector, is_equal: true, count: 0, turn: Turn::default() });
     assert_eq!(after(respond(), &pin_a, [Message::Closed(theirs.closed().clone())]), None);
     assert_eq!(after(respond(), &pin_a, [Message::Closed(Closed::new())]), broke, "another table");
     assert_eq!(after(respond(), &pin_a, [answer(Brief::default())]), broke, "no table");

@@ -17,8 +17,10 @@ use super::connection::NUMBERED_SPACES;
 use super::notify::Watched;
 use crate::store::{Memtable, StoreError};
 
+mod ahead;
 mod views;
 
+use ahead::Ahead;
 use views::Views;
 
 /// Memory for what clients saw of keys lately.
@@ -38,6 +40,8 @@ pub struct KeyRows {
     tallies: Vec<Tally>,
     /// What peers change, while somebody wants to be told.
     watched: Option<Watched>,
+    /// What is about to be wanted.
+    ahead: Ahead,
 }
 
 impl Deref for KeyRows {
@@ -198,12 +202,25 @@ impl Data {
         let numbers = 0..u8::try_from(NUMBERED_SPACES).expect("a numbered namespace fits a byte");
         let spaces: Vec<Space> = numbers.map(Space::numbered).collect();
         let tallies = vec![Tally::default(); spaces.len()];
-        Self { replica, rows: KeyRows { memtable, views: Views::new(VIEWS_BYTES_MAX), spaces, tallies, watched: None } }
+        let (views, ahead) = (Views::new(VIEWS_BYTES_MAX), Ahead::default());
+        Self { replica, rows: KeyRows { memtable, views, spaces, tallies, watched: None, ahead } }
     }
 
     /// The namespace of that number.
     pub fn space(&self, number: u8) -> &Space {
         &self.rows.spaces[usize::from(number)]
+    }
+
+    /// A command that names this key is about to be executed.
+    pub fn expect(&mut self, space: u8, key: &[u8]) {
+        let KeyRows { memtable, views, ahead, .. } = &mut self.rows;
+        ahead.expect(views.hash(space, key), memtable.place(key));
+    }
+
+    /// Looks at all the keys that are expected, all at once, so that none of them has to be waited for on its own.
+    pub fn look_ahead(&mut self) {
+        let KeyRows { memtable, views, ahead, .. } = &mut self.rows;
+        ahead.look(views, memtable);
     }
 
     /// What can be seen of a key.

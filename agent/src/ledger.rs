@@ -309,7 +309,8 @@ impl Ledger {
                 continue;
             }
             let waits = link.output.held_bytes() > 0;
-            let goes_on = link.may_execute(self.settings.held_bytes_max) && (link.readable || !link.input.is_empty());
+            let goes_on =
+                link.may_execute(self.settings.held_bytes_max) && (link.readable || link.requests.may_follow());
             if waits {
                 self.links.mark_holding(slot);
             }

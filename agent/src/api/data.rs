@@ -18,11 +18,13 @@ use super::connection::NUMBERED_SPACES;
 use super::notify::Watched;
 use crate::store::{Memtable, StoreError};
 
+mod ahead;
 mod leases;
 mod views;
 
 pub use leases::Leases;
 
+use ahead::Ahead;
 use views::Views;
 
 /// Memory for what clients saw of keys lately.
@@ -47,6 +49,8 @@ pub struct KeyRows {
     watched: Option<Watched>,
     /// The leases there are, once somebody wanted to know.
     leases: Option<Leases>,
+    /// What is about to be wanted.
+    ahead: Ahead,
 }
 
 impl Deref for KeyRows {
@@ -217,14 +221,26 @@ impl Data {
     pub fn new(replica: Replica, memtable: Memtable) -> Self {
         let spaces: Vec<Space> = (0..NUMBERED_SPACES).map(Space::numbered).chain([lease::space()]).collect();
         let tallies = vec![Tally::default(); spaces.len()];
-        let views = Views::new(VIEWS_BYTES_MAX);
-        let rows = KeyRows { memtable, views, spaces, tallies, watched: None, leases: None };
+        let (views, ahead) = (Views::new(VIEWS_BYTES_MAX), Ahead::default());
+        let rows = KeyRows { memtable, views, spaces, tallies, watched: None, leases: None, ahead };
         Self { replica, rows }
     }
 
     /// The namespace of that number.
     pub fn space(&self, number: u8) -> &Space {
         &self.rows.spaces[usize::from(number)]
+    }
+
+    /// A command that names this key is about to be executed.
+    pub fn expect(&mut self, space: u8, key: &[u8]) {
+        let KeyRows { memtable, views, ahead, .. } = &mut self.rows;
+        ahead.expect(views.hash(space, key), memtable.place(key));
+    }
+
+    /// Looks at all the keys that are expected, all at once, so that none of them has to be waited for on its own.
+    pub fn look_ahead(&mut self) {
+        let KeyRows { memtable, views, ahead, .. } = &mut self.rows;
+        ahead.look(views, memtable);
     }
 
     /// What can be seen of a key.

@@ -7,6 +7,7 @@
 //!
 //! Follows the public RESP specification; it does not decode replies.
 
+mod ahead;
 mod number;
 mod reply;
 mod request;
@@ -15,6 +16,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::Requests;
 pub use number::parse_i64;
 pub use reply::{Proto, Reply};
 pub use request::{Args, Limits, ProtocolError, RequestParser};

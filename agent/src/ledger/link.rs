@@ -8,14 +8,14 @@ use mio::net::UnixStream;
 
 use super::output::{Output, Released};
 use crate::api::call::Wait;
-use crate::api::resp::RequestParser;
+use crate::api::resp::Requests;
 
 /// A connection as the loop keeps it.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a socket, not states of one machine")]
 pub(super) struct Link {
     pub(super) stream: UnixStream,
-    pub(super) parser: RequestParser,
+    pub(super) requests: Requests,
     pub(super) input: Vec<u8>,
     pub(super) output: Output,
     /// The socket may hold more to read: edges are told once.
@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub(super) waiting: Option<Wait>,
     /// When the bytes being executed came.
     pub(super) arrived: Instant,
+    /// Whether the loop's list of links to serve has it.
+    pub(super) queued: bool,
     /// Whether the loop's list of links to flush has it.
     pub(super) listed: bool,
 }
@@ -49,7 +51,7 @@ impl Link {
     pub(super) fn new(stream: UnixStream) -> Self {
         Self {
             stream,
-            parser: RequestParser::new(),
+            requests: Requests::default(),
             input: Vec::new(),
             output: Output::default(),
             readable: true,
@@ -57,6 +59,7 @@ impl Link {
             ending: false,
             waiting: None,
             arrived: Instant::ZERO,
+            queued: false,
             listed: false,
         }
     }
@@ -92,6 +95,7 @@ impl Link {
 
     /// Puts back what is not executed yet of an input that was taken out.
     pub(super) fn keep_input(&mut self, mut input: Vec<u8>, executed: usize) {
+        self.requests.forget();
         if executed == input.len() {
             input.clear();
             input.shrink_to(Self::INPUT_KEPT_BYTES);

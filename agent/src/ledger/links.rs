@@ -54,7 +54,11 @@ impl Links {
 
     /// Serve it in this turn, or in the next if this one's serving is over.
     pub(super) fn mark_ready(&mut self, slot: usize) {
-        self.ready.push(slot);
+        if let Some(link) = self.slots.get_mut(slot).and_then(Option::as_mut)
+            && !std::mem::replace(&mut link.queued, true)
+        {
+            self.ready.push(slot);
+        }
     }
 
     pub(super) fn has_ready(&self) -> bool {
@@ -73,6 +77,12 @@ impl Links {
     /// Writers may go on.
     pub(super) fn mark_paced_ready(&mut self) {
         self.ready.append(&mut self.paced);
+    }
+
+    /// Serve these before all others: their turn did not come.
+    pub(super) fn put_back_ready(&mut self, mut slots: Vec<usize>) {
+        slots.append(&mut self.ready);
+        self.ready = slots;
     }
 
     /// Flush it at the end of this turn.

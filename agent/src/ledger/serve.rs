@@ -1,4 +1,8 @@
 //! Reading and executing what clients sent.
+//!
+//! A turn understands what some connections ask, looks at all the keys that they name, and then executes:
+//! keys lie anywhere in memory, and waiting for many places at once takes hardly longer than waiting for one. What does
+//! not come into this turn comes first in the next, so that the log can begin with what is executed already.
 
 use super::link::ReadEnd;
 use super::{Ledger, LedgerError};
@@ -9,79 +13,113 @@ use crate::api::resp::Reply;
 /// What one connection may read in one turn before the others have theirs.
 const TURN_BYTES: usize = 256 << 10;
 
+/// How many requests a turn understands before it executes them, about: what one group takes.
+const TURN_REQUESTS: usize = 128;
+
+/// Fewer keys than these are not worth being looked at together.
+const KEYS_TOGETHER_MIN: usize = 4;
+
 impl Ledger {
-    /// Serves every connection that has something to read or to execute.
+    /// Serves connections that have something to read or to execute, as many as a turn takes.
     pub(super) fn serve_ready(&mut self, scratch: &mut [u8]) -> Result<(), LedgerError> {
         if self.is_stalled() {
             return Ok(());
         }
-        let is_paced = self.is_paced();
-        if !is_paced {
-            self.links.mark_paced_ready();
+        let mut ready = self.take_admitted();
+        let (mut understood, mut requests) = (0, 0);
+        while understood < ready.len() && requests < TURN_REQUESTS {
+            requests += self.understand(ready[understood], scratch);
+            understood += 1;
         }
-        for slot in self.links.take_ready() {
-            if is_paced && self.links.get(slot).is_some() && self.host.sessions.of(slot).is_writer() {
-                self.links.mark_paced(slot);
-            } else {
-                self.serve(slot, scratch)?;
-            }
+        if requests >= KEYS_TOGETHER_MIN {
+            self.look_ahead(&ready[..understood]);
         }
+        for slot in ready.drain(..understood) {
+            self.execute(slot)?;
+        }
+        self.links.put_back_ready(ready);
         Ok(())
     }
 
-    fn serve(&mut self, slot: usize, scratch: &mut [u8]) -> Result<(), LedgerError> {
+    /// The connections that are ready, in their order, without those that write while writers wait.
+    fn take_admitted(&mut self) -> Vec<usize> {
+        if !self.is_paced() {
+            self.links.mark_paced_ready();
+            return self.links.take_ready();
+        }
+        let mut admitted = self.links.take_ready();
+        admitted.retain(|&slot| {
+            let waits = self.links.get(slot).is_some() && self.host.sessions.of(slot).is_writer();
+            if waits {
+                self.links.mark_paced(slot);
+            }
+            !waits
+        });
+        admitted
+    }
+
+    /// Reads from a connection until a request can be executed; returns how many can.
+    fn understand(&mut self, slot: usize, scratch: &mut [u8]) -> usize {
         let mut budget = TURN_BYTES;
-        self.execute(slot)?;
         loop {
             let held_bytes_max = self.settings.held_bytes_max;
-            let Some(link) = self.links.get(slot) else { return Ok(()) };
-            if !link.readable || !link.may_execute(held_bytes_max) {
-                return Ok(());
+            let Some(link) = self.links.get(slot) else { return 0 };
+            link.queued = false;
+            if !link.may_execute(held_bytes_max) {
+                return 0;
+            }
+            let requests = link.requests.read_ahead(&link.input, &self.settings.request);
+            if requests > 0 || !link.readable {
+                return requests;
             }
             if budget == 0 {
                 self.links.mark_ready(slot);
-                return Ok(());
+                return 0;
             }
             let before = link.input.len();
             match link.read(scratch, self.now.mono) {
-                Ok(ReadEnd::Empty) => return Ok(()),
+                Ok(ReadEnd::Empty) => return 0,
                 Ok(ReadEnd::Some) => {
                     let len = link.input.len() - before;
                     budget = budget.saturating_sub(len);
                     self.host.stats.input_bytes += len as u64;
-                    self.execute(slot)?;
                 }
                 Ok(ReadEnd::Closed) => {
                     link.ending = true;
                     self.links.mark_dirty(slot);
-                    return Ok(());
+                    return 0;
                 }
                 Err(error) => {
                     tracing::debug!(slot, %error, "a client's connection broke");
                     self.close(slot);
-                    return Ok(());
+                    return 0;
                 }
             }
         }
     }
 
-    /// Executes the requests at hand, until they end or the connection has to wait.
+    /// Looks at the keys that these connections are about to name.
+    fn look_ahead(&mut self, slots: &[usize]) {
+        for &slot in slots {
+            let Some(link) = self.links.get(slot) else { continue };
+            let space = self.host.sessions.of(slot).space;
+            link.requests.keys(&link.input).for_each(|key| self.host.data.expect(space, key));
+        }
+        self.host.data.look_ahead();
+    }
+
+    /// Executes the requests that are understood, until they end or the connection has to wait.
     fn execute(&mut self, slot: usize) -> Result<(), LedgerError> {
         let Some(mut link) = self.links.get(slot) else { return Ok(()) };
-        if link.input.is_empty() || !link.may_execute(self.settings.held_bytes_max) {
+        if link.requests.is_empty() || !link.may_execute(self.settings.held_bytes_max) {
             return Ok(());
         }
         let input = std::mem::take(&mut link.input);
-        let mut executed = 0;
         while link.may_execute(self.settings.held_bytes_max) {
-            match link.parser.parse(&input[executed..], &self.settings.request) {
+            match link.requests.take(&input) {
                 Ok(None) => break,
-                Ok(Some(len)) => {
-                    let args = link.parser.args(&input[executed..]);
-                    executed += len;
-                    if args.is_empty() {
-                        continue;
-                    }
+                Ok(Some(args)) if args.is_empty() => {}
+                Ok(Some(args)) => {
                     let outcome = dispatch::execute(&mut self.host, slot, args, link.output.buffer(), self.now)?;
                     if !self.end_command(slot, &outcome) {
                         return Ok(());
@@ -98,9 +136,7 @@ impl Ledger {
                 }
             }
         }
-        if link.ending {
-            executed = input.len();
-        }
+        let executed = if link.ending { input.len() } else { link.requests.taken_bytes() };
         link.keep_input(input, executed);
         if link.waiting.is_some() {
             self.links.mark_waiting(slot);

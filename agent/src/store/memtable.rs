@@ -81,6 +81,21 @@ impl Memtable {
         &self.base
     }
 
+    /// The place of a client's key.
+    pub fn place(&self, key: &[u8]) -> u64 {
+        self.file.placer().place(key)
+    }
+
+    /// Looks at what is in memory of values at these places, so that whoever wants them soon need not wait for each; the
+    /// places are used up.
+    pub fn look_ahead(&self, places: &mut Vec<u64>) {
+        self.active.look_ahead(places);
+        if let Some(frozen) = &self.frozen {
+            frozen.look_ahead(places);
+        }
+        self.cache.borrow().look_ahead(places);
+    }
+
     /// About how many bytes the rows take that no flush has begun to carry out.
     pub fn active_bytes(&self) -> usize {
         self.active.bytes()
@@ -153,6 +168,11 @@ impl Memtable {
         self.frozen.as_ref().and_then(|table| table.get(key))
     }
 
+    /// Whether a key's expiry register may be in memory.
+    fn may_hold_registers(&self) -> bool {
+        self.active.holds_registers() || self.frozen.as_ref().is_some_and(|table| table.holds_registers())
+    }
+
     /// A row as it is found, through the cuts.
     fn found<'a>(&self, key: &RowKey, row: Cow<'a, Row>, at: Position) -> Found<'a> {
         let row = through_cuts(&self.cuts, key, row, at);
@@ -184,16 +204,23 @@ impl Rows for Memtable {
         {
             return Ok([absent, self.found(scalar, slot.row(), slot.at())]);
         }
+        let may_be_alone = slot.is_none() && !self.may_hold_registers();
+        let alone = may_be_alone.then(|| self.cache.borrow_mut().get_alone(scalar)).flatten();
+        if let Some(row) = alone {
+            let at = self.base.progress().position(scalar.as_bytes());
+            return Ok([absent, self.found(scalar, Cow::Owned(row), at)]);
+        }
         let register_key = scalar.with_kind(Kind::Expiry);
         let register = self.row(&register_key)?;
-        if let Some(slot) = slot
-            && register.row.is_none()
-            && self.in_memory(&register_key).is_none()
-            && self.stored(&register_key)?.0.is_none()
+        let value = self.row(scalar)?;
+        if register.row.is_none() && self.in_memory(&register_key).is_none() && self.stored(&register_key)?.0.is_none()
         {
-            slot.set_alone(true);
+            match slot {
+                Some(slot) => slot.set_alone(true),
+                None => self.cache.borrow_mut().set_alone(scalar, &register_key),
+            }
         }
-        Ok([register, self.row(scalar)?])
+        Ok([register, value])
     }
 
     fn range(
@@ -236,17 +263,22 @@ impl Rows for Memtable {
     }
 
     fn put(&mut self, key: RowKey, row: Row, at: Position) {
-        if key.kind() == Kind::Expiry
-            && let Some(value) = self.active.get(&key.with_kind(Kind::Scalar))
-        {
-            value.set_alone(false);
+        if key.kind() == Kind::Expiry {
+            let value_key = key.with_kind(Kind::Scalar);
+            self.cache.get_mut().unset_alone(&value_key);
+            if let Some(value) = self.active.get(&value_key) {
+                value.set_alone(false);
+            }
         }
         if !self.active.put(&key, row, at) {
             return;
         }
-        // What is here already was forgotten there when it came.
-        self.cache.get_mut().remove(&key);
-        if self.in_frozen(&key).is_some_and(Slot::is_alone)
+        let Some(below) = self.in_frozen(&key) else {
+            // What is in a table already was forgotten there when it came.
+            self.cache.get_mut().remove(&key);
+            return;
+        };
+        if below.is_alone()
             && self.active.get(&key.with_kind(Kind::Expiry)).is_none()
             && let Some(slot) = self.active.get(&key)
         {

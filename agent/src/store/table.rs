@@ -10,15 +10,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use everett_mesh_proto::rows::{Position, Row, RowKey};
+use everett_mesh_proto::rows::{Kind, Position, Row, RowKey};
 use everett_mesh_proto::wire::{append_row, decode_row};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::placed::{Placed, SPREAD, head_of};
+use super::placed::{Handle, head_of, tag_at, tag_of};
 
 /// Rows that take more than about this many bytes are not packed.
 const PACKED_BYTES_MAX: usize = 1 << 10;
@@ -33,16 +33,11 @@ pub(super) struct Table {
     slots: Vec<Slot>,
     /// The slots by the first bytes of their keys; those whose keys begin alike by the whole key.
     order: BTreeMap<u128, SmallVec<[u32; 2]>>,
+    /// Whether any of them is a key's expiry register.
+    holds_registers: bool,
     bytes: usize,
     /// What the row that is being put takes packed.
     scratch: Vec<u8>,
-}
-
-/// A slot as the index has it, with bits of its key's hash, so that a growing index looks at no slot.
-#[derive(Clone, Copy, Debug)]
-struct Handle {
-    tag: u32,
-    slot: u32,
 }
 
 /// A row in memory.
@@ -133,12 +128,36 @@ impl Table {
         self.slots.len()
     }
 
+    /// Whether it may hold the expiry register of any key.
+    pub(super) fn holds_registers(&self) -> bool {
+        self.holds_registers
+    }
+
     /// The row under `key`.
     pub(super) fn get(&self, key: &RowKey) -> Option<&Slot> {
         let tag = tag_of(key);
         let is_it = |handle: &Handle| handle.tag == tag && self.slot(handle.slot).key() == key.as_bytes();
-        let handle = self.index.find(hash_of(tag), is_it)?;
+        let handle = self.index.find(Handle::hash_of(tag), is_it)?;
         Some(self.slot(handle.slot))
+    }
+
+    /// Looks at the values at these places, keeping the places of those that are not here. Each step is taken for all of
+    /// them before the next one is: a processor waits for many lines of memory at once.
+    pub(super) fn look_ahead(&self, places: &mut Vec<u64>) {
+        let mut slots = SmallVec::<[u32; 128]>::new();
+        places.retain(|place| {
+            let tag = tag_at(*place, Kind::Scalar);
+            let found = self.index.find(Handle::hash_of(tag), |handle| handle.tag == tag);
+            slots.extend(found.map(|handle| handle.slot));
+            found.is_none()
+        });
+        let lengths = slots.iter().map(|slot| self.slot(*slot)).fold(0, |sum, slot| sum ^ slot.bytes.len());
+        black_box(lengths);
+        let ends = slots.iter().map(|slot| {
+            let Slot { bytes, key_len, .. } = self.slot(*slot);
+            [bytes.first(), bytes.get(*key_len as usize), bytes.last()].map(|byte| byte.copied().unwrap_or(0))
+        });
+        black_box(ends.fold(0, |sum, [key, row, end]| sum ^ key ^ row ^ end));
     }
 
     /// Puts a row; returns whether there was none under its key.
@@ -146,7 +165,7 @@ impl Table {
         let tag = tag_of(key);
         let slots = &self.slots;
         let is_it = |handle: &Handle| handle.tag == tag && slots[handle.slot as usize].key() == key.as_bytes();
-        let found = self.index.find(hash_of(tag), is_it).map(|handle| handle.slot);
+        let found = self.index.find(Handle::hash_of(tag), is_it).map(|handle| handle.slot);
         let number = found.unwrap_or_else(|| self.add(key, tag));
         self.scratch.clear();
         let large = row_bytes(&row) > PACKED_BYTES_MAX;
@@ -180,25 +199,15 @@ impl Table {
         let number = u32::try_from(self.slots.len()).expect("a table is flushed before it has 2^32 rows");
         let key_len = u32::try_from(bytes.len()).expect("a key fits a frame");
         self.bytes += ROW_OVERHEAD_BYTES + bytes.len();
+        self.holds_registers |= key.kind() == Kind::Expiry;
         let alike = self.order.entry(head_of(bytes)).or_default();
         let place = alike.partition_point(|&slot| self.slots[slot as usize].key() < &bytes[..]);
         alike.insert(place, number);
-        self.index.insert_unique(hash_of(tag), Handle { tag, slot: number }, |handle| hash_of(handle.tag));
+        self.index.insert_unique(Handle::hash_of(tag), Handle { tag, slot: number }, |handle| handle.hash());
         let (at, alone) = (Position::default(), AtomicBool::new(false));
         self.slots.push(Slot { bytes: bytes.as_ref().into(), key_len, whole: None, at, alone });
         number
     }
-}
-
-/// Bits of a key's hash that tell it from others.
-fn tag_of(key: &RowKey) -> u32 {
-    let [a, b, c, d, ..] = Placed::default().hash_one(key).to_be_bytes();
-    u32::from_be_bytes([a, b, c, d])
-}
-
-/// Spreads a tag over the bits that an index looks at.
-fn hash_of(tag: u32) -> u64 {
-    u64::from(tag).wrapping_mul(SPREAD)
 }
 
 /// About what a row's content takes in memory when it is not packed.
@@ -218,7 +227,6 @@ mod tests {
     use everett_mesh_proto::crdt::{NEVER_MS, Scalar, Sibling};
     use everett_mesh_proto::id::{Dot, ReplicaId, Space};
     use everett_mesh_proto::log::Commit;
-    use everett_mesh_proto::rows::Kind;
 
     use super::*;
 

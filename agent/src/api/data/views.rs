@@ -24,7 +24,7 @@ const ENTRY_BYTES: usize = 160;
 /// The views, by namespace number and key.
 #[derive(Debug)]
 pub(super) struct Views {
-    sets: Vec<[Option<Entry>; WAYS]>,
+    sets: Vec<Set>,
     seed: u64,
     len: usize,
     bytes: usize,
@@ -33,9 +33,26 @@ pub(super) struct Views {
     hand: usize,
 }
 
+/// The hashes of its entries stand in front, so that whether a key is here takes one cache line.
+#[derive(Debug, Default)]
+struct Set {
+    hashes: [u64; WAYS],
+    entries: [Option<Entry>; WAYS],
+}
+
+impl Set {
+    fn way_of(&self, hash: u64, space: u8, key: &[u8]) -> Option<usize> {
+        let is_it = |way: &usize| self.entries[*way].as_ref().is_some_and(|entry| entry.is(space, key));
+        (0..WAYS).filter(|way| self.hashes[*way] == hash).find(is_it)
+    }
+
+    fn free_way(&self) -> Option<usize> {
+        self.entries.iter().position(Option::is_none)
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
-    hash: u64,
     space: u8,
     key: Box<[u8]>,
     view: View,
@@ -48,14 +65,15 @@ impl Views {
     pub(super) fn new(bytes_max: usize) -> Self {
         let seed = RandomState::new().hash_one(SETS_MIN);
         let mut sets = Vec::new();
-        sets.resize_with(SETS_MIN, || [const { None }; WAYS]);
+        sets.resize_with(SETS_MIN, Set::default);
         Self { sets, seed, len: 0, bytes: 0, bytes_max, hand: 0 }
     }
 
     /// The view of `key`, if it is known and still holds at `now_ms`.
     pub(super) fn get(&self, space: u8, key: &[u8], now_ms: u64) -> Option<&View> {
         let hash = self.hash(space, key);
-        let entry = self.sets[self.set(hash)].iter().flatten().find(|entry| entry.is(hash, space, key))?;
+        let set = &self.sets[self.set(hash)];
+        let entry = set.entries[set.way_of(hash, space, key)?].as_ref()?;
         (now_ms < entry.view.steady_until_ms).then_some(&entry.view)
     }
 
@@ -74,7 +92,7 @@ impl Views {
             self.grow();
         }
         let hash = self.hash(space, key);
-        self.put(Entry { hash, space, key: key.into(), view, bytes });
+        self.put(hash, Entry { space, key: key.into(), view, bytes });
         // Every view added takes at most a few away, until there is room again.
         for _ in 0..WAYS {
             if self.bytes <= self.bytes_max {
@@ -82,7 +100,7 @@ impl Views {
             }
             self.hand = self.hand.wrapping_add(1);
             let set = self.hand / WAYS % self.sets.len();
-            let old = self.sets[set][self.hand % WAYS].take();
+            let old = self.sets[set].entries[self.hand % WAYS].take();
             self.forget(old);
         }
     }
@@ -90,9 +108,9 @@ impl Views {
     /// A row of the key has changed.
     pub(super) fn remove(&mut self, space: u8, key: &[u8]) {
         let hash = self.hash(space, key);
-        let set = self.set(hash);
-        let way = self.sets[set].iter_mut().find(|way| way.as_ref().is_some_and(|entry| entry.is(hash, space, key)));
-        let old = way.and_then(Option::take);
+        let number = self.set(hash);
+        let set = &mut self.sets[number];
+        let old = set.way_of(hash, space, key).and_then(|way| set.entries[way].take());
         self.forget(old);
     }
 
@@ -101,16 +119,16 @@ impl Views {
         *self = Self::new(self.bytes_max);
     }
 
-    fn put(&mut self, entry: Entry) {
-        let set = self.set(entry.hash);
-        let free = self.sets[set].iter().position(Option::is_none);
-        let way = free.unwrap_or_else(|| {
+    fn put(&mut self, hash: u64, entry: Entry) {
+        let set = self.set(hash);
+        let way = self.sets[set].free_way().unwrap_or_else(|| {
             self.hand = self.hand.wrapping_add(1);
             self.hand % WAYS
         });
         self.len += 1;
         self.bytes += entry.bytes;
-        let old = self.sets[set][way].replace(entry);
+        self.sets[set].hashes[way] = hash;
+        let old = self.sets[set].entries[way].replace(entry);
         self.forget(old);
     }
 
@@ -123,13 +141,23 @@ impl Views {
 
     fn grow(&mut self) {
         let mut sets = Vec::new();
-        sets.resize_with(self.sets.len() * 2, || [const { None }; WAYS]);
+        sets.resize_with(self.sets.len() * 2, Set::default);
         let old = std::mem::replace(&mut self.sets, sets);
         (self.len, self.bytes) = (0, 0);
-        old.into_iter().flatten().flatten().for_each(|entry| self.put(entry));
+        for Set { hashes, entries } in old {
+            let kept = hashes.into_iter().zip(entries).filter_map(|(hash, entry)| Some((hash, entry?)));
+            kept.for_each(|(hash, entry)| self.put(hash, entry));
+        }
     }
 
-    fn hash(&self, space: u8, key: &[u8]) -> u64 {
+    /// Where the views under these hashes lie, looked at all at once; says which are known.
+    pub(super) fn look_ahead(&self, hashes: &[u64]) -> usize {
+        let known = |hash: &&u64| self.sets[self.set(**hash)].hashes.contains(hash);
+        hashes.iter().filter(known).count()
+    }
+
+    /// What a key is found by.
+    pub(super) fn hash(&self, space: u8, key: &[u8]) -> u64 {
         xxh3_64_with_seed(key, self.seed ^ u64::from(space))
     }
 
@@ -140,8 +168,8 @@ impl Views {
 }
 
 impl Entry {
-    fn is(&self, hash: u64, space: u8, key: &[u8]) -> bool {
-        self.hash == hash && self.space == space && *self.key == *key
+    fn is(&self, space: u8, key: &[u8]) -> bool {
+        self.space == space && *self.key == *key
     }
 }
 

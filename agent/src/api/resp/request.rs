@@ -132,6 +132,20 @@ impl RequestParser {
         Args { bytes: if self.inline { &self.scratch } else { input }, ranges: &self.args }
     }
 
+    /// Whether the request that was just completed is an inline command, whose words are no ranges of the input.
+    pub(super) fn is_inline(&self) -> bool {
+        self.inline
+    }
+
+    /// Gives the arguments of the request that was just completed away, as ranges of an input in which it begins at `from`.
+    pub(super) fn move_args(&mut self, from: usize, to: &mut Vec<Range<usize>>) {
+        if from == 0 && to.is_empty() && self.args.len() > Self::ARGS_KEPT {
+            std::mem::swap(&mut self.args, to);
+        } else {
+            to.extend(self.args.drain(..).map(|range| range.start + from..range.end + from));
+        }
+    }
+
     fn forget_last(&mut self) {
         if self.args.capacity() > Self::ARGS_KEPT {
             self.args = Vec::new();
@@ -252,6 +266,10 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
+    pub(super) fn new(bytes: &'a [u8], ranges: &'a [Range<usize>]) -> Self {
+        Self { bytes, ranges }
+    }
+
     /// How many there are, the command's name included.
     pub fn len(&self) -> usize {
         self.ranges.len()

@@ -31,6 +31,31 @@ fn one(stream: &[u8]) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
     requests(&[stream], &SMALL)
 }
 
+/// The same, read ahead, of which no more than `most` are taken before the rest is forgotten.
+fn requests_ahead(pieces: &[&[u8]], limits: &Limits, most: usize) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
+    let mut requests = Requests::default();
+    let mut input = Vec::new();
+    let mut seen: Vec<Vec<Vec<u8>>> = Vec::new();
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        while requests.read_ahead(&input, limits) > 0 {
+            assert!(requests.keys(&input).count() <= requests.len());
+            for _ in 0..most {
+                match requests.take(&input) {
+                    Ok(Some(args)) => seen.push(args.from(0).map(<[u8]>::to_vec).collect()),
+                    Ok(None) => break,
+                    Err(error) => return (seen, Some(error)),
+                }
+            }
+            let bytes = requests.taken_bytes();
+            requests.forget();
+            input.drain(..bytes);
+        }
+        assert!(!requests.may_follow() || input.is_empty(), "what is left is not whole");
+    }
+    (seen, None)
+}
+
 fn words(texts: &[&[u8]]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.to_vec()).collect()
 }
@@ -60,6 +85,18 @@ fn inline_quotes_follow_the_shells_of_redis() {
     for line in [&b"a \"b\n"[..], b"a 'b\n", b"a \"b\"c\n", b"'b'c\n", b"\"b\\\n"] {
         assert_eq!(one(line).1, Some(ProtocolError::UnbalancedQuotes), "{}", line.escape_ascii());
     }
+}
+
+#[test]
+fn keys_are_known_before_their_requests_are_taken() {
+    let input =
+        [&encode(&words(&[b"SET", b"a", b"1"]))[..], &encode(&words(&[b"PING"])), b"GET b\r\nGET c\r\n"].concat();
+    let mut requests = Requests::default();
+    assert_eq!(requests.read_ahead(&input, &SMALL), 3, "an inline command ends what is read ahead");
+    assert_eq!(requests.keys(&input).collect::<Vec<_>>(), [b"a", b"b"]);
+    assert_eq!(requests.take(&input).unwrap().map(|args| args.len()), Some(3));
+    assert_eq!(requests.keys(&input).collect::<Vec<_>>(), [b"b"]);
+    assert!(requests.may_follow());
 }
 
 #[test]
@@ -158,7 +195,19 @@ proptest! {
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
         let whole = requests(&[&stream], &SMALL);
         let pieces = requests(&bytes, &SMALL);
-        prop_assert_eq!(whole, pieces);
+        prop_assert_eq!(&whole, &pieces);
+        for most in [1, 2, usize::MAX] {
+            prop_assert_eq!(&whole, &requests_ahead(&[&stream], &SMALL, most));
+            prop_assert_eq!(&whole, &requests_ahead(&bytes, &SMALL, most));
+        }
+    }
+
+    #[test]
+    fn many_requests_are_read_ahead_as_they_are_one_by_one(
+        list in prop::collection::vec(request(), 1..200), most in 1..100_usize,
+    ) {
+        let stream: Vec<u8> = list.iter().flat_map(|request| encode(request)).collect();
+        prop_assert_eq!(requests_ahead(&[&stream], &SMALL, most), (list, None));
     }
 
     #[test]

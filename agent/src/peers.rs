@@ -40,6 +40,8 @@ pub struct Counts {
     pub damaged: u64,
     /// Peers that held more of our living id than we do.
     pub forks: u64,
+    /// Times that more came of a closed life.
+    pub lives_reopened: u64,
     /// Times that a peer broke the protocol of data.
     pub broken: u64,
 }
@@ -76,8 +78,6 @@ pub struct Peers {
     pub repairs: RepairCounts,
     /// Whether a later life of this node has silenced this one.
     pub fenced: bool,
-    /// How often more came of a closed life.
-    pub reopened: u64,
     /// How often a seed was dialed in vain.
     pub seeds_unreached: u64,
     /// How who is here changed.
@@ -98,7 +98,6 @@ impl Peers {
             counts: Counts::default(),
             repairs: RepairCounts::default(),
             fenced: false,
-            reopened: 0,
             seeds_unreached: 0,
             changes: Changes::default(),
             roster: Arc::default(),
@@ -215,7 +214,7 @@ impl Peers {
                 tracing::error!(peer, ?dot, "a peer holds writes of this life that it never made");
             }
             Alarm::Reopened { space, dot } => {
-                self.reopened += 1;
+                self.counts.lives_reopened += 1;
                 tracing::warn!(%space, ?dot, "writes of a life that was closed: a disk was put back that held more than anybody");
             }
             Alarm::Divergence { space, key } => {

@@ -206,8 +206,9 @@ fn a_node_is_compared_with_another_by_name() {
     set(&mut cluster.client(0), "k", "v");
     cluster.wait_until_converged();
     let verify = |node: &str| cmd("MESH.VERIFY").arg(node).query::<Vec<redis::Value>>(&mut cluster.client(0));
-    let names = ["rows", "keys", "diverged"].map(|name| redis::Value::BulkString(name.into()));
-    let nothing = [redis::Value::Int(0), redis::Value::Array(Vec::new()), redis::Value::Array(Vec::new())];
+    let names = ["rows", "ranges", "keys", "diverged"].map(|name| redis::Value::BulkString(name.into()));
+    let empty = || redis::Value::Array(Vec::new());
+    let nothing = [redis::Value::Int(0), empty(), empty(), empty()];
     let expected: Vec<_> = names.into_iter().zip(nothing).flat_map(|(name, value)| [name, value]).collect();
     assert_eq!(verify("b").expect("a session comes to an end"), expected);
     let error = verify("nobody").expect_err("nobody has that name");

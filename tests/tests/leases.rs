@@ -30,7 +30,7 @@ fn of_little_grace(count: usize) -> Cluster {
     let mut cluster = Cluster::laid_out(count);
     for index in 0..count {
         let agent = cluster.agent(index);
-        agent.reconfigure("[log]", "[membership]\nrestart_grace = \"1s\"\n[log]");
+        agent.reconfigure("[telemetry]", "[membership]\nrestart_grace = \"1s\"\n[telemetry]");
         agent.start();
     }
     cluster.wait_until_whole();

@@ -3,10 +3,10 @@
 mod decoding;
 mod looks;
 mod tables;
+mod times;
 mod turns;
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::compare::Side;
 use super::glance::GLANCE_SUMS;
@@ -21,13 +21,10 @@ use crate::vector::{Brief, Closed, Vector};
 
 use decoding::Decoding;
 use looks::{Looks, Shown};
+use times::Times;
 
 /// The most turns of both sides together: many times what the limits let an honest session need.
 const TURNS_MAX: u64 = 1 << 16;
-
-/// An answer that comes within this time says that the link carries more at a time. Much less than a side may be silent, so
-/// that what is in flight over a slow link does not look like silence.
-const SOON: Duration = Duration::from_secs(2);
 
 /// How many times as long as later the first answer may take: the other side opens its pin, for which it waits for a flush.
 const OPENING_PATIENCE: u32 = 4;
@@ -84,13 +81,15 @@ enum Phase {
     Over,
 }
 
-/// The vectors of the two pins.
+/// The vectors of the two pins, and what else the peer said of its own.
 #[derive(Debug, Default)]
 struct Vectors {
     mine: Vector,
     theirs: Vector,
     /// The peer's table of closed lives, where it is another one.
     their_closed: Option<Closed>,
+    /// How many places are taken there, as the peer says.
+    their_count: u64,
 }
 
 /// What was said and found so far.
@@ -120,8 +119,6 @@ pub struct Session {
     placer: Placer,
     space: Space,
     my_root: Hash,
-    /// How many places are taken at the peer, as it says.
-    their_count: u64,
     vectors: Vectors,
     phase: Phase,
     progress: Progress,
@@ -132,23 +129,6 @@ pub struct Session {
     cost: Cost,
     times: Times,
     outputs: VecDeque<Output>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Times {
-    began: Instant,
-    heard: Instant,
-    /// How many turns of rows may go out in a row now: more while they are answered soon.
-    in_flight: u32,
-}
-
-impl Times {
-    /// The peer has said something.
-    fn hear(&mut self, now: Instant, in_flight_max: u32) {
-        let soon = now.saturating_since(self.heard) < SOON;
-        self.heard = now;
-        self.in_flight = if soon { self.in_flight * 2 } else { self.in_flight / 2 }.clamp(1, in_flight_max.max(1));
-    }
 }
 
 impl Session {
@@ -202,7 +182,7 @@ impl Session {
             return Ok(());
         };
         self.vectors.theirs = theirs;
-        self.their_count = count;
+        self.vectors.their_count = count;
         let own_count = self.side(pin).count()?;
         let vector = Brief::from(&self.vectors.mine);
         if root == self.my_root {
@@ -242,14 +222,13 @@ impl Session {
             placer,
             vectors: Vectors { mine: pin.vector(&space)?, ..Vectors::default() },
             my_root: root(pin, &space)?,
-            their_count: 0,
             space,
             phase: Phase::Opening,
             progress: Progress::default(),
             opening: None,
             reading: None,
             cost: Cost::default(),
-            times: Times { began: now, heard: now, in_flight: 1 },
+            times: Times::begin(now),
             outputs: VecDeque::new(),
         })
     }
@@ -319,10 +298,8 @@ impl Session {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Deadline<&'static str>> {
-        let opening = if self.phase == Phase::Opening { OPENING_PATIENCE } else { 1 };
-        let silence = Deadline { at: self.times.heard + self.limits.silence * opening, why: "the peer is silent" };
-        let duration = Deadline { at: self.times.began + self.limits.duration, why: "the session is long" };
-        (self.phase != Phase::Over).then(|| silence.min(duration))
+        let patience = if self.phase == Phase::Opening { OPENING_PATIENCE } else { 1 };
+        (self.phase != Phase::Over).then(|| self.times.end(&self.limits, patience))
     }
 
     /// How many bytes of the peer's rows it holds.
@@ -332,7 +309,7 @@ impl Session {
 
     /// How many rows of the peer it holds, absences included, and how many places the peer says that it has taken.
     pub fn progress(&self) -> (u64, u64) {
-        (self.progress.stage.len() as u64, self.their_count)
+        (self.progress.stage.len() as u64, self.vectors.their_count)
     }
 
     /// The namespace it is about.
@@ -345,7 +322,7 @@ impl Session {
         let Answer { vector, is_equal, count, turn } = answer;
         let Some(theirs) = self.whole(vector) else { return Ok(Err(Failure::Broke)) };
         self.vectors.theirs = theirs;
-        self.their_count = count;
+        self.vectors.their_count = count;
         self.phase = Phase::Turning { more: false };
         if is_equal {
             self.finish();

@@ -138,6 +138,14 @@ impl Change for MemoryChange<'_> {
     }
 }
 
+impl MemoryTree {
+    /// Takes over what another one has, in the place of its own.
+    pub fn absorb(&mut self, newer: Self) {
+        self.nodes.extend(newer.nodes);
+        self.gists.extend(newer.gists);
+    }
+}
+
 impl Tree for MemoryTree {
     type Error = Infallible;
 

@@ -1,7 +1,6 @@
 //! The paths that are counted, each prepared so that one step takes what the next one takes.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::hint::black_box;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use everett_mesh_proto::clock::Stamp;
 use everett_mesh_proto::crdt::{NEVER_MS, Raise, Scalar, Sibling};
 use everett_mesh_proto::id::{Dot, ReplicaId, Space};
 use everett_mesh_proto::rows::{Kind, Placer, Row, RowKey};
-use everett_mesh_proto::summary::{self, Gist, Node, Tree};
+use everett_mesh_proto::summary;
 use everett_mesh_proto::testing::{MemoryChange, MemoryContent, MemoryTree};
 use everett_mesh_proto::vector::Vector;
 use everett_mesh_proto::wire::{decode_payload, encode_payload, encode_row};
@@ -205,8 +204,8 @@ fn tree() -> Step {
         RowKey::new(&space, placer.place(key.as_bytes()), key.as_bytes(), Kind::Scalar)
     };
     let rows: BTreeMap<_, _> = (0..TREE_ROWS).map(|number| (key(number), row(number as u64 + 1))).collect();
-    let mut before = MemoryContent::settled(&placer, &space, &rows, Vector::default());
-    let mut after = before.clone();
+    let mut content = MemoryContent::settled(&placer, &space, &rows, Vector::default());
+    let mut before = content.clone();
     let keys: Vec<_> = (0..TREE_ROWS).map(key).collect();
     Box::new(move |number| {
         let changed: Vec<_> = (0..TREE_CHANGED).map(|index| &keys[(number * 7 + index * 97) % TREE_ROWS]).collect();
@@ -220,55 +219,17 @@ fn tree() -> Step {
             })
             .collect();
         for (key, row) in &puts {
-            after.put(key.clone(), Some(row.clone()));
+            content.put(key.clone(), Some(row.clone()));
         }
         at.sort_unstable();
         at.dedup();
-        let mut drawn = Drawn::default();
-        let change = MemoryChange { before: &before, after: &after, space: &space };
+        let mut drawn = MemoryTree::default();
+        let change = MemoryChange { before: &before, after: &content, space: &space };
         let Ok(root) = summary::update(&mut drawn, &change, &placer, &space, &at);
         black_box(root);
-        drawn.hang(before.tree_mut(), &space);
         for (key, row) in puts {
             before.put(key, Some(row));
         }
+        before.tree_mut().absorb(drawn);
     })
-}
-
-/// What an update drew, until the tree that it was drawn over can be changed.
-#[derive(Default)]
-struct Drawn {
-    nodes: Vec<(summary::Path, Option<Node>)>,
-    gists: Vec<(summary::Path, Option<Gist>)>,
-}
-
-impl Drawn {
-    fn hang(self, tree: &mut MemoryTree, space: &Space) {
-        for (path, node) in self.nodes {
-            let Ok(()) = tree.set_node(space, path, node);
-        }
-        for (path, gist) in self.gists {
-            let Ok(()) = tree.set_gist(space, path, gist.as_ref());
-        }
-    }
-}
-
-impl Tree for Drawn {
-    type Error = Infallible;
-
-    fn set_node(&mut self, _: &Space, path: summary::Path, node: Option<Node>) -> Result<(), Infallible> {
-        self.nodes.push((path, node));
-        Ok(())
-    }
-
-    fn set_gist(&mut self, _: &Space, path: summary::Path, gist: Option<&Gist>) -> Result<(), Infallible> {
-        self.gists.push((path, gist.cloned()));
-        Ok(())
-    }
-
-    fn clear(&mut self, _: &Space) -> Result<(), Infallible> {
-        self.nodes.clear();
-        self.gists.clear();
-        Ok(())
-    }
 }

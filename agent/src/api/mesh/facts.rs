@@ -97,7 +97,7 @@ fn lives(peers: &Peers) -> [(&'static str, Fact); 3] {
     [
         ("lives_open", Fact::count(open as u64)),
         ("lives_closed", Fact::count(closed as u64)),
-        ("lives_reopened", Fact::count(peers.reopened)),
+        ("lives_reopened", Fact::count(peers.counts.lives_reopened)),
     ]
 }
 

@@ -61,15 +61,15 @@ pub(super) fn found(outcome: &Outcome, pin: &Snapshot) -> Result<Found, StoreErr
 fn ranges(outcome: &Outcome, pin: &Snapshot) -> Result<Vec<Range>, StoreError> {
     let mut ranges: Vec<Range> = Vec::new();
     for place in outcome.stage.iter().map(|(key, _)| key.place()) {
-        let is_full = ranges.len() == RANGES_MAX;
-        match ranges.last_mut() {
-            Some(range) if place <= range.last => range.rows += 1,
-            Some(_) | None if is_full => break,
-            Some(_) | None => {
-                let (leaf, _) = leaf_at(pin, &outcome.space, place)?;
-                ranges.push(Range { first: leaf.first(), last: leaf.last(), rows: 1 });
-            }
+        if let Some(range) = ranges.last_mut().filter(|range| place <= range.last) {
+            range.rows += 1;
+            continue;
         }
+        if ranges.len() == RANGES_MAX {
+            break;
+        }
+        let (leaf, _) = leaf_at(pin, &outcome.space, place)?;
+        ranges.push(Range { first: leaf.first(), last: leaf.last(), rows: 1 });
     }
     Ok(ranges)
 }

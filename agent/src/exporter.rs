@@ -1,8 +1,8 @@
 //! The agent's figures for Prometheus: text exposition format 0.0.4 over HTTP/1.1, on an address that the operator opts into.
 //!
 //! It is a client of the agent's own socket, on a thread of its own: a scrape costs the ledger three commands, and what it
-//! shows is what any client could ask for. One scrape at a time is asked for; others wait their turn, so many as
-//! [`CONNECTIONS_MAX`]. There is no TLS and no password: whoever reaches the address may read the figures, and no more.
+//! shows is what any client could ask for. One scrape at a time is asked for; others wait their turn, and beyond eight to be
+//! accepted. There is no TLS and no password: whoever reaches the address may read the figures, and no more.
 
 mod families;
 

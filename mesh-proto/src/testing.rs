@@ -4,9 +4,11 @@
 //! the tests crate's.
 
 mod content;
+mod log;
 mod rows;
 
 pub use content::{MemoryChange, MemoryContent, MemoryTree};
+pub use log::Nowhere;
 pub use rows::MemoryRows;
 
 use std::time::Duration;

@@ -12,6 +12,7 @@ mod listener;
 mod router;
 mod saved;
 pub mod wait;
+mod worn_disk;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
@@ -28,6 +29,7 @@ pub use frozen::{Freeze, FrozenDisk};
 pub use listener::Listener;
 pub use router::Router;
 pub use saved::copy_directory;
+pub use worn_disk::worn_disk;
 
 /// How long agents may take to find each other, and to hold the same, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use everett_tests::cluster::{Cluster, PATIENCE, wait};
+use everett_tests::cluster::{Cluster, PATIENCE, wait, worn_disk};
 use redis::{Commands, Connection};
 
 /// Where the configuration's table for the store begins.
@@ -100,20 +100,10 @@ fn a_clean_end_loses_nothing() {
     assert_eq!(first_keys(&cluster, 500), 500);
 }
 
-/// Compiles the library that makes syncs wait while a pipe exists.
-fn held_sync(folder: &Path) -> PathBuf {
-    let library = folder.join("held_sync.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/failing_sync.rs");
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let status = Command::new(rustc).arg("--edition=2024").arg("-o").arg(&library).arg(source).status();
-    assert!(status.expect("the compiler runs").success(), "the library compiles");
-    library
-}
-
 #[test]
 fn a_peer_never_hears_what_is_not_on_the_disk_and_answers_wait_for_a_disk_that_hangs() {
     let tools = tempfile::tempdir().expect("a temporary directory can be made");
-    let (library, pipe) = (held_sync(tools.path()), tools.path().join("held"));
+    let (library, pipe) = (worn_disk(tools.path()), tools.path().join("held"));
     let mut cluster = Cluster::laid_out(2);
     cluster.agent(0).start_with(&[("LD_PRELOAD", library.as_path()), ("HELD_DISK", pipe.as_path())]);
     cluster.agent(1).start();

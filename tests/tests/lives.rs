@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everett_mesh_proto::id::{Dot, NodeId, ReplicaId, Space};
-use everett_mesh_proto::log::{Commit, Held, Log, Medium, Record};
+use everett_mesh_proto::log::{Commit, Held, Log};
 use everett_mesh_proto::push::{self, Push, Vectors};
 use everett_mesh_proto::repair::{Limits, Message, Outcome, Output as SessionOutput, Session};
 use everett_mesh_proto::replica::{Alarm, Config, Edit, Expiry, Input, Output, Payload, Replica, Settled, Signal};
 use everett_mesh_proto::rows::Placer;
-use everett_mesh_proto::testing::{MemoryContent, MemoryRows, now_at};
+use everett_mesh_proto::testing::{MemoryContent, MemoryRows, Nowhere, now_at};
 use everett_mesh_proto::time::Instant;
 use everett_mesh_proto::vector::{Brief, Vector};
 use everett_mesh_proto::wire::{decode_payload, encode_datagram};
@@ -43,21 +43,6 @@ fn name(node: usize) -> String {
     format!("node-{node}")
 }
 
-/// A log whose syncs succeed at once.
-struct Instantly;
-
-impl Medium for Instantly {
-    type Error = std::convert::Infallible;
-
-    fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Self::Error> {
-        Ok(())
-    }
-}
-
 /// What survives a process.
 #[derive(Clone, Default)]
 struct Disk {
@@ -70,7 +55,7 @@ struct Site {
     node: usize,
     replica: Replica,
     rows: MemoryRows,
-    log: Log<Instantly>,
+    log: Log<Nowhere>,
     push: Push,
     durable: Vectors,
     /// Own groups.
@@ -83,7 +68,7 @@ impl Site {
         let id = ReplicaId::new(now_at(ms).wall_ms, &name(node), ms);
         let max_skew = Duration::from_millis(500);
         let config = Config { id, placer: placer(), max_skew, gate_bytes_max: 1 << 20 };
-        let log = Log::resume(Instantly, disk.settled.commit);
+        let log = Log::resume(Nowhere, disk.settled.commit);
         let durable = disk.settled.vectors.clone();
         let replica = Replica::resume(config, disk.settled);
         let push = Push::new(log.durable().upto());

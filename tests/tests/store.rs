@@ -2,29 +2,17 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use everett_tests::cluster::Cluster;
+use everett_tests::cluster::{Cluster, worn_disk};
 use redis::{Commands, RedisResult};
 
 /// The store's exit code.
 const STORE: Option<i32> = Some(4);
 
-/// Compiles the library that makes syncs fail while `WORN_DISK` exists.
-fn failing_sync(folder: &Path) -> PathBuf {
-    let library = folder.join("failing_sync.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/failing_sync.rs");
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let status = Command::new(rustc).arg("--edition=2024").arg("-o").arg(&library).arg(source).status();
-    assert!(status.expect("the compiler runs").success(), "the library compiles");
-    library
-}
-
 #[test]
 fn a_failed_sync_ends_the_agent_and_loses_nothing_acknowledged() {
     let tools = tempfile::tempdir().expect("a temporary directory can be made");
-    let (library, worn) = (failing_sync(tools.path()), tools.path().join("worn"));
+    let (library, worn) = (worn_disk(tools.path()), tools.path().join("worn"));
     let mut cluster = Cluster::of(1);
     cluster.agent(0).stop();
     cluster.agent(0).start_with(&[("LD_PRELOAD", library.as_path()), ("WORN_DISK", worn.as_path())]);

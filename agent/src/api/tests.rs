@@ -10,11 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use everett_mesh_proto::id::{ClusterId, NodeId, ReplicaId};
-use everett_mesh_proto::log::{Commit, Durable, Log, Medium, Record};
+use everett_mesh_proto::log::{Commit, Durable, Log};
 use everett_mesh_proto::push::Vectors;
 use everett_mesh_proto::replica::{Config, Input, Replica, Settled};
 use everett_mesh_proto::rows::Placer;
-use everett_mesh_proto::testing::now_at;
+use everett_mesh_proto::testing::{Nowhere, now_at};
 
 use super::data::Data;
 use super::dispatch::execute;
@@ -44,21 +44,6 @@ fn host_of(id: ReplicaId) -> Host {
     let rows = Memtable::new(file, 1 << 20).unwrap();
     let replica = Replica::resume(config, Settled::default());
     Host::new(Data::new(replica, rows), Peers::new(nothing_durable(), Vectors::new()), 1)
-}
-
-/// A log that is never written to.
-struct Nowhere;
-
-impl Medium for Nowhere {
-    type Error = std::convert::Infallible;
-
-    fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Self::Error> {
-        Ok(())
-    }
 }
 
 /// What a log without records has made durable.

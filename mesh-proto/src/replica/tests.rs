@@ -3,29 +3,15 @@
 use super::*;
 use crate::crdt::{NEVER_MS, Value};
 use crate::id::NodeId;
-use crate::log::{Log, Medium};
-use crate::testing::{MemoryRows, now_at};
+use crate::log::Log;
+use crate::testing::{MemoryRows, Nowhere, now_at};
 
 mod closing;
-
-struct Sink;
-
-impl Medium for Sink {
-    type Error = std::convert::Infallible;
-
-    fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Self::Error> {
-        Ok(())
-    }
-}
 
 struct Site {
     replica: Replica,
     rows: MemoryRows,
-    log: Log<Sink>,
+    log: Log<Nowhere>,
     records: Vec<Record>,
     pushed: Vec<bytes::Bytes>,
 }
@@ -46,7 +32,7 @@ impl Site {
         Self {
             replica,
             rows: MemoryRows::default(),
-            log: Log::resume(Sink, Commit(0)),
+            log: Log::resume(Nowhere, Commit(0)),
             records: vec![],
             pushed: vec![],
         }
@@ -296,7 +282,7 @@ fn what_a_new_life_writes_depends_on_what_its_log_brought_back() {
         let payload = wire::decode_payload(&record.payload).expect("a sealed payload decodes");
         let Ok(()) = again.replica.replay(&mut again.rows, record.commit, payload);
     }
-    again.log = Log::resume(Sink, again.replica.commit());
+    again.log = Log::resume(Nowhere, again.replica.commit());
     again.edit(3, [set("effect", "2")]);
     c.hears(4, &again);
     assert_eq!(c.get(5, "effect"), None);

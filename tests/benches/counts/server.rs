@@ -1,7 +1,6 @@
 //! A server as the ledger thread owns it, without sockets and disk: what commands and peers' groups are executed on.
 
 use everett_tests::resp::encode;
-use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use everett_agent::api::resp::{Limits, RequestParser};
 use everett_agent::peers::Peers;
 use everett_agent::store::{Facts, Memtable, RowsFile, StoreId};
 use everett_mesh_proto::id::{ClusterId, NodeId, ReplicaId};
-use everett_mesh_proto::log::{Commit, Log, Medium, Record};
+use everett_mesh_proto::log::{Commit, Log, Record};
 use everett_mesh_proto::push::Vectors;
 use everett_mesh_proto::replica::{Config, Input, Replica, Settled};
 use everett_mesh_proto::rows::Placer;
-use everett_mesh_proto::testing::now_at;
+use everett_mesh_proto::testing::{Nowhere, now_at};
 use everett_mesh_proto::time::Now;
 
 /// Memory for rows of the file, of which there are none.
@@ -25,22 +24,6 @@ const CACHE_BYTES: usize = 1 << 20;
 
 /// Commands in a millisecond.
 const STEPS_PER_MS: u64 = 100;
-
-/// A log that keeps nothing.
-#[derive(Debug)]
-struct Nowhere;
-
-impl Medium for Nowhere {
-    type Error = Infallible;
-
-    fn append(&mut self, _: &[Record]) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
 
 /// A request that was parsed once, to be executed often.
 #[derive(Debug)]

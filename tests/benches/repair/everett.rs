@@ -11,10 +11,11 @@ use everett_agent::store::{ChunkLimit, Facts, FlushJob, Memtable, Progress, Rows
 use everett_mesh_proto::clock::Stamp;
 use everett_mesh_proto::crdt::{NEVER_MS, Scalar, Sibling};
 use everett_mesh_proto::id::{ClusterId, Dot, ReplicaId, Space};
-use everett_mesh_proto::log::{Commit, Log, Medium, Record};
+use everett_mesh_proto::log::{Commit, Log};
 use everett_mesh_proto::repair::{Answer, Limits, Message, Outcome, Output, Session, Turn};
 use everett_mesh_proto::replica::Settled;
 use everett_mesh_proto::rows::{Kind, Placer, Position, Row, RowKey, Rows};
+use everett_mesh_proto::testing::Nowhere;
 use everett_mesh_proto::time::Instant;
 use everett_mesh_proto::vector::{Brief, Vector};
 use everett_mesh_proto::wire::encode_frame;
@@ -63,21 +64,6 @@ fn row(key: usize, version: u8) -> Row {
         deadline_ms: NEVER_MS,
     });
     Row::Scalar(scalar)
-}
-
-/// Commits that were durable all along.
-struct Nowhere;
-
-impl Medium for Nowhere {
-    type Error = std::convert::Infallible;
-
-    fn append(&mut self, _: &[Record]) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Self::Error> {
-        Ok(())
-    }
 }
 
 impl Stores {
